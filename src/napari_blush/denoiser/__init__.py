@@ -1,0 +1,1 @@
+"""The network, its weights, its use on a map, its training."""

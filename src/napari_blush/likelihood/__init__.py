@@ -1,0 +1,1 @@
+"""The statistical model of an image: E-step, M-step, noise."""

@@ -1,0 +1,1 @@
+"""Tensor in, tensor out: Fourier, rotations, CTF, projection, FSC, masks. Knows no file, no particle."""

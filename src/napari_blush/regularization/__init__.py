@@ -1,0 +1,1 @@
+"""From two half-maps and their FSC to the reference of the next iteration."""

@@ -1,0 +1,1 @@
+"""A run as observable state: folds events into fields; knows no toolkit."""

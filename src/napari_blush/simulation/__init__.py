@@ -1,0 +1,1 @@
+"""Made-up experiments whose answer is known: densities from atoms, noisy images."""

@@ -1,0 +1,1 @@
+"""Judges a map after the fact; never part of the fit."""
