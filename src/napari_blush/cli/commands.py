@@ -1,0 +1,99 @@
+"""What the commands are called and take; the module that does the work is only named here.
+
+Importing this file imports no tensor library, so that help and complaints about the command line
+come at once.
+"""
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+from napari_blush import __version__
+from napari_blush.cli.options import add_settings_options
+from napari_blush.data_model.settings import RefinementSettings, Settings
+
+_USAGE_ERROR = 2
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: its files, its settings, and the module whose ``execute`` runs it."""
+
+    summary: str
+    usage: str
+    module: str
+    settings: type[Settings]
+    add_files: Callable[[argparse.ArgumentParser], None]
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole program."""
+    parser = _Parser(
+        prog="napari-blush",
+        description="Cryo-EM refinement.",
+        epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
+    )
+    parser.add_argument("-V", "--version", action="version", version=f"napari-blush {__version__}")
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=_Parser)
+    for name, command in COMMANDS.items():
+        child = commands.add_parser(
+            name,
+            help=command.summary,
+            description=f"{command.summary}.",
+            usage=f"%(prog)s {command.usage} [options]",
+            allow_abbrev=False,
+        )
+        child.set_defaults(command=name)
+        command.add_files(child)
+        add_settings_options(child, command.settings, command.aliases)
+        child.add_argument(
+            "--traceback", action="store_true", help="on an error show where it was raised"
+        )
+    return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser that complains in one line instead of a screenful of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the complaint and where help is, and leave with the usage code."""
+        self.exit(_USAGE_ERROR, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def _refine_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "particles", type=Path, metavar="PARTICLES", help="particles: RELION .star or CryoSPARC .cs"
+    )
+    parser.add_argument(
+        "--reference",
+        type=Path,
+        required=True,
+        metavar="MAP",
+        help="start map: .mrc, .map or .ccp4",
+    )
+    _add_output_folder(parser)
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the last whole iteration in the output"
+    )
+
+
+def _add_output_folder(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder for what the run writes"
+    )
+
+
+COMMANDS: dict[str, Command] = {
+    "refine": Command(
+        summary="Refine particles to a map by gold-standard auto-refinement",
+        usage="PARTICLES --reference MAP --output DIR",
+        module="napari_blush.cli.refine",
+        settings=RefinementSettings,
+        add_files=_refine_files,
+        aliases={"solvent_mask": "--mask"},
+    ),
+}
