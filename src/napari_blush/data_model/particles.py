@@ -96,10 +96,14 @@ class Particles:
     def __post_init__(self) -> None:
         n = len(self.images)
         per_image = {
-            "optics_group_index": self.optics_group_index, "defocus": self.defocus,
-            "phase_shift_deg": self.phase_shift_deg, "ctf_b_factor": self.ctf_b_factor,
-            "ctf_scale": self.ctf_scale, "random_subset": self.random_subset,
-            "group_index": self.group_index, "norm_correction": self.norm_correction,
+            "optics_group_index": self.optics_group_index,
+            "defocus": self.defocus,
+            "phase_shift_deg": self.phase_shift_deg,
+            "ctf_b_factor": self.ctf_b_factor,
+            "ctf_scale": self.ctf_scale,
+            "random_subset": self.random_subset,
+            "group_index": self.group_index,
+            "norm_correction": self.norm_correction,
             "poses": self.poses.rotations,
         }
         for name, values in per_image.items():

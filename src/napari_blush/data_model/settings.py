@@ -18,8 +18,10 @@ class RefinementSettings(Settings):
     """Settings of a gold-standard auto-refinement. RELION's name stands in brackets."""
 
     particle_diameter: float | None = Field(
-        None, gt=0, description="Diameter of the circular mask in A [Mask diameter]; "
-        "default: the box less 5 px."
+        None,
+        gt=0,
+        description="Diameter of the circular mask in A [Mask diameter]; "
+        "default: the box less 5 px.",
     )
     symmetry: str = Field("C1", description="Point group: C1, Cn, Dn, T, O, I, I1-I4 [Symmetry].")
     initial_low_pass: float | None = Field(
@@ -29,20 +31,35 @@ class RefinementSettings(Settings):
         None, description="Soft mask in [0, 1] for references and FSC [Reference mask]."
     )
     solvent_corrected_fsc: bool = Field(
-        False, description="Let the masked, phase-randomisation corrected FSC drive the run "
-        "[Use solvent-flattened FSCs]; needs a mask."
+        False,
+        description="Let the masked, phase-randomisation corrected FSC drive the run "
+        "[Use solvent-flattened FSCs]; needs a mask.",
     )
     first_iteration_cc: bool = Field(
-        True, description="Align by cross-correlation in the first iteration, for a start map "
-        "that is not on the images' grey scale [--firstiter_cc]."
+        True,
+        description="Align by cross-correlation in the first iteration, for a start map "
+        "that is not on the images' grey scale [--firstiter_cc].",
     )
     healpix_order: int = Field(
-        2, ge=0, le=7, description="Start sampling: 1 is 30 deg, 2 is 15, 3 is 7.5 before "
-        "oversampling [Initial angular sampling]."
+        2,
+        ge=0,
+        le=7,
+        description="Start sampling: 1 is 30 deg, 2 is 15, 3 is 7.5 before "
+        "oversampling [Initial angular sampling].",
+    )
+    exhaustive_order: int = Field(
+        2,
+        ge=0,
+        le=6,
+        description="HEALPix order of the pass that looks at every orientation; "
+        "finer passes look at what is significant there.",
     )
     local_search_from: int = Field(
-        4, ge=1, le=8, description="HEALPix order from which searches are local "
-        "[Local searches from auto-sampling]."
+        4,
+        ge=1,
+        le=8,
+        description="HEALPix order from which searches are local "
+        "[Local searches from auto-sampling].",
     )
     adaptive_oversampling: int = Field(
         1, ge=0, le=2, description="Doublings of the sampling in the fine pass [--oversampling]."
@@ -56,8 +73,9 @@ class RefinementSettings(Settings):
     )
     padding: int = Field(2, ge=1, le=4, description="Fourier padding factor [--pad].")
     low_resolution_join: float = Field(
-        40.0, gt=0, description="Halves share what is coarser than this, in A "
-        "[--low_resol_join_halves]."
+        40.0,
+        gt=0,
+        description="Halves share what is coarser than this, in A [--low_resol_join_halves].",
     )
     tau2_fudge: float = Field(1.0, gt=0, description="Regularisation parameter T.")
     norm_correction: bool = Field(True, description="Correct the power of each image [--norm].")
@@ -68,7 +86,9 @@ class RefinementSettings(Settings):
     regularizer: str = Field(
         "smoothness", description="How half-maps become references: 'smoothness' or a plug-in."
     )
-    max_iterations: int = Field(50, ge=1, description="Stop after so many iterations at the latest.")
+    max_iterations: int = Field(
+        50, ge=1, description="Stop after so many iterations at the latest."
+    )
     seed: int = Field(0, ge=0, description="Seed of all random choices.")
     device: Device = Field("auto", description="Where to compute.")
     threads: int | None = Field(None, ge=1, description="CPU threads; default: all cores.")

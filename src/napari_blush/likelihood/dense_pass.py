@@ -1,0 +1,100 @@
+"""The exhaustive pass: a batch of images against every kept slice, reduced as it is computed.
+
+The scores of a batch, (images x translations x orientations), are made in tiles that fit the
+cache and are reduced tile by tile to two marginals: over translations for each orientation, and
+over orientations for each translation. The full array never exists.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from napari_blush.likelihood.slice_bank import SliceBank
+from napari_blush.likelihood.squared_difference import as_real_rows
+
+
+class DenseProblem(NamedTuple):
+    """Images and priors of an exhaustive pass.
+
+    ``images (b, t, k)`` from ``shifted_images``; ``ctf_power (b, k)``; ``offset_log_prior
+    (b, t)``; ``orientation_log_prior (o,)`` over the kept slices; ``tile`` orientations a time.
+    """
+
+    images: Tensor
+    ctf_power: Tensor
+    offset_log_prior: Tensor
+    orientation_log_prior: Tensor
+    tile: int
+
+
+class Marginals(NamedTuple):
+    """Log posterior marginals, unnormalised: ``orientation (b, o)`` and ``offset (b, t)``."""
+
+    orientation: Tensor
+    offset: Tensor
+
+
+def score_tiles(problem: DenseProblem, bank: SliceBank) -> Iterator[tuple[slice, Tensor]]:
+    """Yield (orientations, log-weights ``(b, t, tile)``) over all kept slices of ``bank``.
+
+    The same memory is reused: a tile is valid until the next one is asked for.
+    """
+    b, t, _ = problem.images.shape
+    rows = as_real_rows(problem.images).reshape(b * t, -1)
+    table, table_power = as_real_rows(bank.table), bank.table_power
+    n_orientations = table.shape[0]
+    scores = torch.empty(b * t * problem.tile, dtype=torch.float32, device=rows.device)
+    for start in range(0, n_orientations, problem.tile):
+        part = slice(start, min(start + problem.tile, n_orientations))
+        width = part.stop - part.start
+        out = scores[: b * t * width].view(b * t, width)
+        torch.mm(rows, table[part].T, out=out)
+        power = problem.ctf_power @ table_power[part].T
+        prior = problem.orientation_log_prior[part] - 0.5 * power
+        tile = out.view(b, t, width)
+        tile += prior[:, None, :]
+        yield part, tile
+
+
+def dense_marginals(problem: DenseProblem, bank: SliceBank) -> Marginals:
+    """Return the marginals of the posterior over all kept orientations and all translations."""
+    b, t, _ = problem.images.shape
+    n_orientations = bank.table.shape[0]
+    device = problem.images.device
+    by_orientation = torch.empty(b, n_orientations, device=device)
+    offset_sum = torch.zeros(b, t, device=device)
+    best = torch.full((b,), -torch.inf, device=device)
+    for part, tile in score_tiles(problem, bank):
+        tile += problem.offset_log_prior[:, :, None]
+        new_best = torch.maximum(best, tile.amax((1, 2)))
+        shrink = torch.exp(best - new_best)
+        best = new_best
+        tile -= best[:, None, None]
+        tile.exp_()
+        by_orientation[:, part] = torch.log(tile.sum(1)) + best[:, None]
+        offset_sum = offset_sum * shrink[:, None] + tile.sum(2)
+    return Marginals(by_orientation, torch.log(offset_sum) + best[:, None])
+
+
+def dense_correlation_maxima(problem: DenseProblem, bank: SliceBank) -> Marginals:
+    """Return the best correlation of each orientation over translations, and the reverse.
+
+    ``problem`` must hold unwhitened images; priors only exclude (minus infinity) or allow (0).
+    """
+    b, t, _ = problem.images.shape
+    rows = as_real_rows(problem.images).reshape(b * t, -1)
+    n_orientations = bank.table.shape[0]
+    by_orientation = torch.empty(b, n_orientations, device=rows.device)
+    by_offset = torch.full((b, t), -torch.inf, device=rows.device)
+    for start in range(0, n_orientations, problem.tile):
+        part = slice(start, min(start + problem.tile, n_orientations))
+        cross = (rows @ as_real_rows(bank.table[part]).T).view(b, t, -1)
+        power = problem.ctf_power @ bank.table_power[part].T
+        allowed = problem.orientation_log_prior[part]
+        cross *= torch.rsqrt(power.clamp(min=1e-30))[:, None]
+        cross += allowed
+        by_orientation[:, part] = cross.amax(1)
+        by_offset = torch.maximum(by_offset, cross.amax(2))
+    return Marginals(by_orientation, by_offset)

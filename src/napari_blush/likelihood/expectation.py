@@ -1,0 +1,389 @@
+"""The E-step of one half: every image against every pose worth trying, batch by batch.
+
+One batch runs through the passes of a ``SearchPlan``. A global search starts with the exhaustive
+pass (``dense_pass``); what holds ``adaptive_fraction`` of the posterior goes on to the next, finer
+pass, gathered image by image; the last pass also halves the translation steps. An image whose
+posterior is so broad that finer steps would only sample the same smooth function more densely
+stops early and enters the sums at the grid of that pass.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from napari_blush.data_model.poses import Poses
+from napari_blush.likelihood.broad_posterior import BroadPosteriorSums
+from napari_blush.likelihood.dense_pass import (
+    DenseProblem,
+    Marginals,
+    dense_correlation_maxima,
+    dense_marginals,
+)
+from napari_blush.likelihood.half_model import HalfModel
+from napari_blush.likelihood.pose_candidates import (
+    PoseCandidates,
+    candidates_from_mask,
+    pad_lists,
+    refine_candidates,
+)
+from napari_blush.likelihood.posterior import posterior_weights, significant, winner_takes_all
+from napari_blush.likelihood.posterior_sums import PosteriorSums, TrialPoses
+from napari_blush.likelihood.prepared_images import ImagePreparer, PreparedImages
+from napari_blush.likelihood.search_plan import SearchLevel, SearchPlan
+from napari_blush.likelihood.slice_bank import SliceBank, squared_magnitude
+from napari_blush.likelihood.squared_difference import gathered_log_likelihood, shifted_images
+from napari_blush.likelihood.work_budget import WorkBudget
+from napari_blush.numerics.orientation_grid import neighbors_within
+from napari_blush.numerics.packing import PackedCoordinates, shift_phases
+
+LOCAL_CUTOFF_SIGMAS = 3.0  # a local search looks this far (RELION)
+BROAD_FRACTION = 0.1  # an exhaustive pass with more of its grid significant is broad
+CC_ORIENTATIONS, CC_OFFSETS = 16, 6  # kept between passes of alignment by cross-correlation
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectationOptions:
+    """What kind of comparison is made.
+
+    Parameters
+    ----------
+    adaptive_fraction : float
+        Posterior mass kept between passes, and of the last pass.
+    cross_correlation : bool
+        Align by correlation, winner takes all.
+    signal_r_max : int
+        Fourier radius beyond which the reference holds nothing to compare with.
+    insert_r_max : int
+        Fourier radius up to which images are back-projected.
+    """
+
+    adaptive_fraction: float
+    cross_correlation: bool
+    signal_r_max: int
+    insert_r_max: int
+
+
+class Expectation:
+    """One E-step of one half.
+
+    Parameters
+    ----------
+    model : HalfModel
+    plan : SearchPlan
+    preparer : ImagePreparer
+    banks : sequence of SliceBank
+        One per level of ``plan``, slices of ``model.reference``; the first one of a global search
+        must be kept.
+    direction_log_priors : sequence of (pixels,) float32
+        One per level: log prior of each pixel, minus infinity outside the asymmetric unit.
+    sums : PosteriorSums
+    coordinates : PackedCoordinates
+    options : ExpectationOptions
+    budget : WorkBudget
+    """
+
+    def __init__(
+        self,
+        model: HalfModel,
+        plan: SearchPlan,
+        preparer: ImagePreparer,
+        banks: Sequence[SliceBank],
+        direction_log_priors: Sequence[Tensor],
+        sums: PosteriorSums,
+        options: ExpectationOptions,
+        budget: WorkBudget,
+    ) -> None:
+        self.model = model
+        self.plan = plan
+        self.preparer = preparer
+        self.coordinates: PackedCoordinates = preparer.coordinates
+        self.banks = banks
+        self.direction_log_priors = direction_log_priors
+        self.sums = sums
+        self.options = options
+        self.budget = budget
+        self.device = preparer.device
+        self.insert_count = self.coordinates.count(options.insert_r_max)
+        self.offsets_px = plan.offsets_px.to(self.device)
+        self.fine_offsets_px = plan.fine_offsets_px.to(self.device)
+        self.coarse_phases = self._phases(self.offsets_px)
+        self.fine_phases = self._phases(self.fine_offsets_px.reshape(-1, 2))
+        self.broad = BroadPosteriorSums(sums, banks[0], self.insert_count)
+
+    def run(self, index: Tensor, rows: Tensor, poses: Poses, norm: Tensor) -> Iterator[int]:
+        """Process images, yielding how many are done after each batch.
+
+        Parameters
+        ----------
+        index : (m,) int64
+            Rows of the particle table.
+        rows : (m,) int64
+            Rows in the outcomes of this half.
+        poses : Poses
+            Old poses of all particles.
+        norm : (particles,) float64
+            Old norm corrections of all particles.
+        """
+        done = 0
+        for start in range(0, len(index), self.budget.particle_batch):
+            part = slice(start, start + self.budget.particle_batch)
+            chosen = index[part]
+            shifts_px = poses.shifts_angstrom[chosen] / self.preparer.pixel_size
+            images = self.preparer.prepare(
+                chosen, shifts_px, norm[chosen], self.model, self.insert_count
+            )
+            self._process(images, rows[part], poses.rotations[chosen])
+            done += len(chosen)
+            yield done
+        self.broad.insert()
+
+    def _process(self, images: PreparedImages, rows: Tensor, rotations: Tensor) -> None:
+        """Take one batch through all passes."""
+        if self.plan.local_sigma_deg is None:
+            images, rows, candidates = self._exhaustive(images, rows)
+        else:
+            candidates = self._neighborhood(rotations, self.plan.local_sigma_deg)
+        first = 0 if self.plan.local_sigma_deg is not None else 1
+        for number in range(first, len(self.plan.levels)):
+            if len(images) == 0:
+                return
+            level = self.plan.levels[number]
+            if level.last:
+                self._last_pass(images, rows, candidates, number)
+            else:
+                candidates = self._gathered_pass(images, candidates, number)
+
+    def _phases(self, offsets_px: Tensor) -> Tensor:
+        """Return the phase ramps of translations, ``(t, insert_count)``."""
+        return shift_phases(offsets_px, self.coordinates, self.insert_count)
+
+    def _count(self, level: SearchLevel) -> int:
+        """Return how many coefficients a pass compares."""
+        return self.coordinates.count(min(level.r_max, self.options.signal_r_max))
+
+    def _offset_log_prior(self, images: PreparedImages, offset_px: Tensor) -> Tensor:
+        """Return the log prior of origins, ``(t, 2)`` or ``(b, t, 2)`` to ``(b, t)``."""
+        if self.options.cross_correlation:
+            return torch.zeros(len(images), offset_px.shape[-2], device=self.device)
+        origin = (images.base_shift_px[:, None] + offset_px) * self.preparer.pixel_size
+        prior: Tensor = -(origin**2).sum(-1) / (2 * self.model.sigma_offset_angstrom**2)
+        return prior
+
+    # passes ------------------------------------------------------------------------------------
+
+    def _exhaustive(
+        self, images: PreparedImages, rows: Tensor
+    ) -> tuple[PreparedImages, Tensor, PoseCandidates]:
+        """Compare with the whole first grid; return the images that go on and their candidates."""
+        level, bank = self.plan.levels[0], self.banks[0]
+        count = bank.count
+        weighted = images.masked[:, :count] * images.ctf[:, :count]
+        pixel = bank.grid.pixel_of(bank.kept_index)
+        problem = DenseProblem(
+            images=shifted_images(weighted, self.coarse_phases[:, :count]),
+            ctf_power=images.ctf[:, :count] ** 2,
+            offset_log_prior=self._offset_log_prior(images, self.offsets_px),
+            orientation_log_prior=self.direction_log_priors[0][pixel],
+            tile=self.budget.dense_tile(len(images) * len(self.offsets_px)),
+        )
+        if self.options.cross_correlation:
+            marginals = dense_correlation_maxima(problem, bank)
+        else:
+            marginals = dense_marginals(problem, bank)
+            resolved = level.r_max >= self.options.signal_r_max
+            if resolved or level.last:
+                kept = significant(marginals.orientation, self.options.adaptive_fraction)
+                limit = 0 if level.last else BROAD_FRACTION * bank.table.shape[0]
+                broad = kept.sum(1) > limit
+                if bool(broad.any()):
+                    self._stop_early(images, rows, problem, marginals, kept, broad)
+                    images, rows = images.rows(~broad), rows[~broad.cpu()]
+                    marginals = Marginals(*(m[~broad] for m in marginals))
+        orientation = bank.kept_index[None].expand(len(images), -1)
+        prior = self.direction_log_priors[0][pixel][None].expand(len(images), -1)
+        return images, rows, self._keep(marginals, orientation, prior, None)
+
+    def _stop_early(
+        self,
+        images: PreparedImages,
+        rows: Tensor,
+        problem: DenseProblem,
+        marginals: Marginals,
+        kept: Tensor,
+        broad: Tensor,
+    ) -> None:
+        """Let images with broad posteriors enter the sums at the first grid."""
+        self.broad.add(
+            images.rows(broad),
+            rows[broad.cpu()],
+            problem._replace(
+                images=problem.images[broad],
+                ctf_power=problem.ctf_power[broad],
+                offset_log_prior=problem.offset_log_prior[broad],
+            ),
+            marginals.orientation[broad],
+            kept[broad],
+            self.offsets_px,
+            self.coarse_phases,
+        )
+
+    def _neighborhood(self, rotations: Tensor, sigma_deg: float) -> PoseCandidates:
+        """Return the candidates of a local search about the old orientations."""
+        grid = self.plan.levels[0].grid
+        owner, index, angle = neighbors_within(
+            grid, rotations, LOCAL_CUTOFF_SIGMAS * sigma_deg, self.plan.perturbation
+        )
+        b = len(rotations)
+        log_prior = -(angle.to(torch.float32) ** 2) / (2 * sigma_deg**2)
+        offset = torch.arange(len(self.offsets_px))[None].expand(b, -1)
+        return PoseCandidates(
+            pad_lists(owner, index, b, 0).to(self.device),
+            pad_lists(owner, log_prior, b, -torch.inf).to(self.device),
+            offset.to(self.device),
+            torch.ones_like(offset, dtype=torch.bool).to(self.device),
+        )
+
+    def _gathered_pass(
+        self, images: PreparedImages, candidates: PoseCandidates, number: int
+    ) -> PoseCandidates:
+        """Run an intermediate pass; return the candidates of the next one."""
+        candidates = self._descend(candidates, number)
+        parts: list[tuple[Tensor, PoseCandidates]] = []
+        for chosen in self._sub_batches(candidates, number):
+            own = candidates.rows(chosen)
+            part = images.rows(chosen)
+            scores, _, _ = self._score(part, own, number)
+            if self.options.cross_correlation:
+                marginals = Marginals(scores.amax(1), scores.amax(2))
+            else:
+                marginals = Marginals(torch.logsumexp(scores, 1), torch.logsumexp(scores, 2))
+            parts.append((chosen, self._keep(marginals, own.orientation, own.log_prior, own)))
+        return _in_order(parts)
+
+    def _last_pass(
+        self, images: PreparedImages, rows: Tensor, candidates: PoseCandidates, number: int
+    ) -> None:
+        """Run the finest pass and add its posterior to the sums."""
+        candidates = self._descend(candidates, number)
+        for chosen in self._sub_batches(candidates, number):
+            own = candidates.rows(chosen)
+            part = images.rows(chosen)
+            scores, slices, trial = self._score(part, own, number)
+            if self.options.cross_correlation:
+                posterior = winner_takes_all(scores)
+            else:
+                posterior = posterior_weights(scores, self.options.adaptive_fraction)
+            self.sums.add_gathered(part, rows[chosen.cpu()], trial, slices, posterior)
+
+    def _descend(self, candidates: PoseCandidates, number: int) -> PoseCandidates:
+        """Return the candidates on the grid of pass ``number``."""
+        if number == 0:
+            return candidates
+        local = self.plan.local_sigma_deg is not None
+        pixel_prior = self.direction_log_priors[number]
+        grid = self.plan.levels[number - 1].grid
+        allowed = None if local else torch.isfinite(pixel_prior)
+        finer = refine_candidates(candidates, grid, allowed)
+        if local:
+            return finer
+        valid = torch.isfinite(finer.log_prior)
+        pixel = self.plan.levels[number].grid.pixel_of(finer.orientation)
+        prior = torch.where(valid, pixel_prior[pixel], -torch.inf)
+        return PoseCandidates(finer.orientation, prior, finer.offset, finer.offset_valid)
+
+    def _score(
+        self, images: PreparedImages, own: PoseCandidates, number: int
+    ) -> tuple[Tensor, Tensor, TrialPoses]:
+        """Return log-weights ``(b, t, o)``, the slices and the poses of a gathered pass."""
+        level, bank = self.plan.levels[number], self.banks[number]
+        count = bank.count
+        slices = bank.lookup(own.orientation)
+        slices_power = squared_magnitude(slices)
+        if level.fine_offsets:
+            offset_px = self.fine_offsets_px[own.offset].flatten(1, 2)
+            children = self.fine_offsets_px.shape[1]
+            number_of = torch.arange(children, device=self.device)
+            fine = (own.offset[:, :, None] * children + number_of).flatten(1)
+            valid = own.offset_valid.repeat_interleave(children, 1)
+            phases = self.fine_phases[fine]
+        else:
+            offset_px, valid = self.offsets_px[own.offset], own.offset_valid
+            phases = self.coarse_phases[own.offset]
+        weighted = images.masked[:, :count] * images.ctf[:, :count]
+        moved = shifted_images(weighted, phases[..., :count])
+        ctf_power = images.ctf[:, :count] ** 2
+        scores = gathered_log_likelihood(moved, ctf_power, slices, slices_power)
+        if self.options.cross_correlation:
+            power = torch.bmm(ctf_power[:, None], slices_power.transpose(1, 2))
+            scores = (scores + 0.5 * power) * torch.rsqrt(power.clamp(min=1e-30))
+            scores = scores + torch.where(torch.isfinite(own.log_prior), 0.0, -torch.inf)[:, None]
+        else:
+            scores += own.log_prior[:, None]
+        prior = self._offset_log_prior(images, offset_px)
+        scores += torch.where(valid, prior, -torch.inf)[:, :, None]
+        return scores, slices, TrialPoses(bank, own.orientation, offset_px, phases)
+
+    def _keep(
+        self,
+        marginals: Marginals,
+        orientation: Tensor,
+        log_prior: Tensor,
+        own: PoseCandidates | None,
+    ) -> PoseCandidates:
+        """Return the significant part of a pass's candidates."""
+        if own is None:
+            b = len(marginals.offset)
+            offset = torch.arange(len(self.offsets_px), device=self.device)[None].expand(b, -1)
+        else:
+            offset = own.offset
+        if self.options.cross_correlation:
+            kept = _top(marginals.orientation, CC_ORIENTATIONS)
+            offset_kept = _top(marginals.offset, CC_OFFSETS)
+        else:
+            fraction = self.options.adaptive_fraction
+            kept = significant(marginals.orientation, fraction)
+            offset_kept = significant(marginals.offset, fraction)
+        return candidates_from_mask(orientation, log_prior, kept, offset, offset_kept)
+
+    def _sub_batches(self, candidates: PoseCandidates, number: int) -> Iterator[Tensor]:
+        """Yield rows of the batch that are gathered together, of similar length."""
+        counts = candidates.counts
+        order = torch.argsort(counts)
+        per_slice = 20 * self.banks[number].count
+        start = 0
+        while start < len(order):
+            stop = start + 1
+            while stop < len(order):
+                widest = int(counts[order[stop]])
+                if (stop + 1 - start) * widest * per_slice > self.budget.gather_bytes:
+                    break
+                stop += 1
+            yield order[start:stop]
+            start = stop
+
+
+def _top(scores: Tensor, k: int) -> Tensor:
+    """Return which entries of ``(b, m)`` are among the ``k`` best finite ones of their row."""
+    threshold = torch.topk(scores, min(k, scores.shape[1]), dim=1).values[:, -1:]
+    return (scores >= threshold) & torch.isfinite(scores)
+
+
+def _in_order(parts: list[tuple[Tensor, PoseCandidates]]) -> PoseCandidates:
+    """Join candidates of sub-batches back into the order of the batch."""
+    rows = torch.cat([chosen for chosen, _ in parts])
+    back = torch.argsort(rows)
+
+    def joined(name: str, fill: float) -> Tensor:
+        tensors = [getattr(part, name) for _, part in parts]
+        width = max(t.shape[1] for t in tensors)
+        padded = [torch.nn.functional.pad(t, (0, width - t.shape[1]), value=fill) for t in tensors]
+        return torch.cat(padded)[back]
+
+    return PoseCandidates(
+        joined("orientation", 0),
+        joined("log_prior", -torch.inf),
+        joined("offset", 0),
+        joined("offset_valid", False),
+    )

@@ -1,0 +1,122 @@
+"""From accumulated slices to a map: the M-step for the density.
+
+The accumulated ``data`` and ``weight`` live on a grid that is ``padding`` times finer than the
+map's transform, cropped to the resolution limit. The map that maximises the posterior is, voxel
+by voxel in Fourier space, ``data / (weight + 1 / (padding^3 tau2))`` (Scheres 2012, equation 8).
+"""
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from napari_blush.conventions import Spectrum, Volume
+from napari_blush.numerics.gridding import gridding_correction
+from napari_blush.numerics.masks import soft_sphere
+from napari_blush.numerics.slice_insertion import SliceAccumulator
+
+MIN_REGULARIZED_SHELL = 5  # shells below are left alone (RELION's minres_map)
+WEIGHT_FLOOR = 1e-3  # of the shell's mean weight: no division by next to nothing
+CORNER_EDGE_PX = 3.0  # cosine edge at the sphere inscribed in the box
+
+
+def reconstruct(sums: SliceAccumulator, tau2: Spectrum | None) -> Volume:
+    """Return the map of accumulated slices.
+
+    Parameters
+    ----------
+    sums : SliceAccumulator
+        Hermitian and symmetrised already, in the units of ``HalfModel``.
+    tau2 : (shells,) or None
+        Signal power; None for a map without regularisation.
+
+    Returns
+    -------
+    (n, n, n) float32
+        Density on the images' grey scale. Memory: ``16 (padding n)^3 / 2`` bytes beside the sums.
+    """
+    shell = shell_of_voxels(sums.shape, sums.padding).to(sums.weight.device)
+    weight = sums.weight
+    n_shells = sums.box_size // 2 + 1
+    mean = shell_mean_weight(sums)
+    floor = torch.nn.functional.pad(mean, (0, 1))[shell.clamp(max=n_shells)] * WEIGHT_FLOOR
+    denominator = weight
+    if tau2 is not None:
+        inverse = 1.0 / (sums.padding**3 * tau2.to(weight).clamp(min=1e-30))
+        inverse[:MIN_REGULARIZED_SHELL] = 0.0
+        inverse = torch.nn.functional.pad(inverse, (0, 1), value=torch.inf)
+        denominator = weight + inverse[shell.clamp(max=n_shells)]
+    denominator = torch.maximum(denominator, floor)
+    inside = (shell <= sums.r_max) & (denominator > 0)
+    solved = torch.where(inside, sums.data / denominator.clamp(min=1e-30), 0)
+    volume = _to_real_space(solved, sums) * sums.box_size
+    volume = volume / gridding_correction(sums.box_size, sums.padding).to(volume)
+    corner = soft_sphere(sums.box_size, sums.box_size / 2 - CORNER_EDGE_PX, CORNER_EDGE_PX)
+    return (volume * corner.to(volume)).to(torch.float32)
+
+
+def shell_mean_weight(sums: SliceAccumulator) -> Spectrum:
+    """Return the mean accumulated weight of the padded voxels of each shell, ``(shells,)``."""
+    n_shells = sums.box_size // 2 + 1
+    shell = shell_of_voxels(sums.shape, sums.padding).to(sums.weight.device).flatten()
+    shell = shell.clamp(max=n_shells)
+    total = torch.zeros(n_shells + 1, dtype=torch.float64, device=shell.device)
+    count = torch.zeros_like(total)
+    total.index_add_(0, shell, sums.weight.flatten().double())
+    count.index_add_(0, shell, torch.ones_like(shell, dtype=torch.float64))
+    return (total / count.clamp(min=1))[:n_shells].to(torch.float32)
+
+
+def map_variance(sums: SliceAccumulator) -> Spectrum:
+    """Return the noise variance of the unregularised map, by shell, in the units of ``tau2``.
+
+    One over the mean weight, a padded voxel having ``1 / padding^3`` of a voxel's weight; zero
+    where nothing was inserted.
+    """
+    mean = shell_mean_weight(sums) * sums.padding**3
+    variance = torch.where(mean > 0, 1 / mean.clamp(min=1e-30), 0.0)
+    variance[sums.r_max + 1 :] = 0.0
+    return variance
+
+
+def join_at_low_resolution(first: SliceAccumulator, second: SliceAccumulator, shell: int) -> None:
+    """Replace what both halves have up to ``shell`` by their average, in place.
+
+    The orientation of each half would otherwise drift apart; resolution is claimed beyond this
+    shell only.
+    """
+    shared = shell_of_voxels(first.shape, first.padding).to(first.weight.device) <= shell
+    for name in ("data", "weight"):
+        a, b = getattr(first, name), getattr(second, name)
+        average = (a + b) / 2
+        a.copy_(torch.where(shared, average, a))
+        b.copy_(torch.where(shared, average, b))
+
+
+@lru_cache(maxsize=4)
+def shell_of_voxels(shape: tuple[int, int, int], padding: int) -> Tensor:
+    """Return ``round(|k| / padding)`` of the voxels of an accumulator, int64."""
+    center = shape[0] // 2
+    full = torch.arange(shape[0], dtype=torch.float32) - center
+    half = torch.arange(shape[2], dtype=torch.float32)
+    squared = full[:, None, None] ** 2 + full[None, :, None] ** 2 + half[None, None, :] ** 2
+    return torch.round(torch.sqrt(squared) / padding).long()
+
+
+def _to_real_space(solved: Tensor, sums: SliceAccumulator) -> Tensor:
+    """Return the central box of the inverse transform of the cropped, centred half volume."""
+    n, padded = sums.box_size, sums.padding * sums.box_size
+    reach = min(sums.shape[0] // 2, padded // 2 - 1)
+    center = sums.shape[0] // 2
+    kept = slice(center - reach, center + reach + 1)
+    target = torch.arange(-reach, reach + 1, device=solved.device) % padded
+    full = torch.zeros(padded, padded, padded // 2 + 1, dtype=torch.complex64, device=solved.device)
+    block = solved[kept, kept, : reach + 1]
+    rows = torch.zeros(len(target), padded, padded // 2 + 1, dtype=full.dtype, device=full.device)
+    rows[:, target, : reach + 1] = block
+    full[target] = rows
+    del rows
+    real = torch.fft.irfftn(full, s=(padded, padded, padded))
+    # The box is centred at voxel n // 2 and the transform at voxel 0.
+    wanted = (torch.arange(n, device=solved.device) - n // 2) % padded
+    return real[wanted][:, wanted][:, :, wanted].clone()

@@ -1,0 +1,122 @@
+"""Central slices of the reference on an orientation grid, kept where they will be used again."""
+
+import torch
+from torch import Tensor
+
+from napari_blush.numerics.orientation_grid import OrientationGrid
+from napari_blush.numerics.packing import PackedCoordinates
+from napari_blush.numerics.slice_extraction import CentralSlices
+
+
+class SliceBank:
+    """Slices of one grid up to one Fourier radius, as a table or extracted when asked for.
+
+    A table is worth its memory when particles share orientations (global passes); in a local
+    search every particle has its own and nothing is kept.
+
+    Parameters
+    ----------
+    projector : CentralSlices
+        Slices in the units of ``HalfModel`` (``FT(volume) / n``).
+    grid : OrientationGrid
+    coordinates : PackedCoordinates
+    r_max : int
+        Fourier radius; the slices have ``coordinates.count(r_max)`` coefficients.
+    perturbation : (3, 3)
+        See ``SearchPlan``.
+    slice_matrix : (3, 3) or None
+        Anisotropic magnification of the optics, applied to the slice coordinates.
+    """
+
+    def __init__(
+        self,
+        projector: CentralSlices,
+        grid: OrientationGrid,
+        coordinates: PackedCoordinates,
+        *,
+        r_max: int,
+        perturbation: Tensor,
+        slice_matrix: Tensor | None = None,
+    ) -> None:
+        self.projector = projector
+        self.grid = grid
+        self.coordinates = coordinates
+        self.count = coordinates.count(r_max)
+        self.perturbation = perturbation
+        self.slice_matrix = slice_matrix
+        self._row_of_pixel: Tensor | None = None
+        self._table: Tensor | None = None
+        self._power: Tensor | None = None
+
+    @property
+    def bytes_per_slice(self) -> int:
+        """Memory of one kept slice and its power."""
+        return 12 * self.count
+
+    def rotations(self, index: Tensor) -> Tensor:
+        """Return the rotations of grid orientations, ``(m,)`` to ``(m, 3, 3)`` float32."""
+        rotations = self.grid.rotations(index.cpu(), self.perturbation)
+        return rotations.to(self.projector.device)
+
+    def extract(self, index: Tensor) -> Tensor:
+        """Return slices ``(m, count)`` of orientations ``(m,)``, computed now."""
+        rotations = self.rotations(index)
+        if self.slice_matrix is not None:
+            rotations = rotations @ self.slice_matrix.to(rotations)
+        return self.projector.extract(rotations, self.coordinates, self.count)
+
+    def keep(self, pixels: Tensor) -> None:
+        """Extract and keep the slices of all orientations of ``pixels``, ``(p,)`` int64."""
+        psi = torch.arange(self.grid.n_psi)
+        index = (pixels[:, None].cpu() * self.grid.n_psi + psi).reshape(-1)
+        self._row_of_pixel = torch.full((self.grid.n_pixels,), -1, dtype=torch.int64)
+        self._row_of_pixel[pixels.cpu()] = torch.arange(len(pixels))
+        self._row_of_pixel = self._row_of_pixel.to(self.projector.device)
+        self.kept_index = index.to(self.projector.device)
+        table = torch.empty(
+            len(index), self.count, dtype=torch.complex64, device=self.projector.device
+        )
+        for start in range(0, len(index), 4096):
+            table[start : start + 4096] = self.extract(index[start : start + 4096])
+        self._table = table
+
+    @property
+    def kept(self) -> bool:
+        """Whether the slices are kept in a table."""
+        return self._table is not None
+
+    @property
+    def table(self) -> Tensor:
+        """All kept slices, ``(pixels * n_psi, count)``."""
+        if self._table is None:
+            return torch.empty(0, self.count, dtype=torch.complex64)
+        return self._table
+
+    @property
+    def table_power(self) -> Tensor:
+        """Squared magnitudes of the kept slices."""
+        if self._power is None:
+            self._power = squared_magnitude(self.table)
+        return self._power
+
+    def lookup(self, index: Tensor) -> Tensor:
+        """Return slices ``(..., count)`` of orientations ``(...)``, kept or extracted now."""
+        flat = index.reshape(-1)
+        if self._table is None or self._row_of_pixel is None:
+            slices = self.extract(flat)
+        else:
+            slices = torch.index_select(self._table, 0, self.rows(flat))
+        return slices.reshape(*index.shape, self.count)
+
+    def rows(self, index: Tensor) -> Tensor:
+        """Return the rows of the kept table that hold orientations ``(m,)``."""
+        if self._row_of_pixel is None:
+            return index
+        pixel = torch.div(index, self.grid.n_psi, rounding_mode="floor")
+        return self._row_of_pixel[pixel] * self.grid.n_psi + index % self.grid.n_psi
+
+
+def squared_magnitude(slices: Tensor) -> Tensor:
+    """Return ``|slices|^2`` as float32."""
+    parts = torch.view_as_real(slices)
+    return (parts * parts).sum(-1)

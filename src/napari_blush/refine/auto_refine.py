@@ -1,0 +1,176 @@
+"""Gold-standard auto-refinement: iterate until nothing improves, then once more on all data."""
+
+from collections.abc import Generator
+from dataclasses import replace
+
+import torch
+
+from napari_blush.data_model.results import Accuracy, Outcome, RefinementResult
+from napari_blush.data_model.settings import RefinementSettings
+from napari_blush.likelihood.accuracy import N_PARTICLES, AccuracyProblem, estimate_accuracy
+from napari_blush.numerics.orientation_grid import change_pixel_order
+from napari_blush.refine.context import RefinementContext
+from napari_blush.refine.convergence import count_changes, count_resolution, has_converged
+from napari_blush.refine.events import IterationStarted, Message, RefinementEvent
+from napari_blush.refine.finalize import finalize
+from napari_blush.refine.half_expectation import image_preparer, reference_slices
+from napari_blush.refine.iteration import iterate
+from napari_blush.refine.schedule import (
+    fine_step_deg,
+    next_current_size,
+    next_sampling,
+    perturb,
+)
+from napari_blush.refine.state import Progress, RefinementState
+from napari_blush.refine.steering import (
+    ChangeMask,
+    ChangeSettings,
+    FinishNow,
+    SampleFiner,
+    Steering,
+)
+
+
+def auto_refine(
+    context: RefinementContext, state: RefinementState, steering: Steering
+) -> Generator[RefinementEvent, None, RefinementResult]:
+    """Iterate from ``state`` to the end of the run.
+
+    Yields
+    ------
+    RefinementEvent
+        The last one is ``RunFinished``.
+    """
+    while True:
+        context, state, finish_now, messages = steered(context, state, steering)
+        yield from messages
+        convergence = has_converged(state.progress)
+        if state.iteration >= context.settings.max_iterations:
+            outcome, reason = Outcome.MAX_ITERATIONS, "the largest number of iterations was reached"
+            break
+        if finish_now:
+            outcome, reason = Outcome.FINISHED_EARLY, "asked to finish with what was there"
+            break
+        if convergence.done:
+            outcome, reason = Outcome.CONVERGED, convergence.reason
+            break
+        state = prepare(context, state)
+        size = next_current_size(
+            state.progress, state.progress.resolution_shell, context.geometry.box_size
+        )
+        yield IterationStarted(state.iteration + 1, state.sampling, state.accuracy, size, False)
+        before = state
+        state = yield from iterate(context, state, size)
+        state = replace(state, progress=counted(context, before, state, size))
+    state = prepare(context, state)
+    return (yield from finalize(context, state, outcome, reason))
+
+
+def prepare(context: RefinementContext, state: RefinementState) -> RefinementState:
+    """Return the state with accuracy, sampling and grid perturbation of the next iteration."""
+    number = state.iteration + 1
+    generator = torch.Generator().manual_seed(context.settings.seed + 104_729 * number)
+    progress = state.progress
+    sampling = state.sampling
+    if state.iteration > 0:
+        accuracy = measured_accuracy(context, state, generator)
+        state = replace(state, accuracy=accuracy)
+        sampling, progress = next_sampling(
+            sampling, progress, accuracy, context.settings, context.geometry
+        )
+    models = tuple(
+        replace(
+            model,
+            pdf_direction=change_pixel_order(
+                model.pdf_direction, model.pdf_order, sampling.healpix_order
+            ),
+            pdf_order=sampling.healpix_order,
+        )
+        for model in state.models
+    )
+    return replace(
+        state,
+        models=(models[0], models[1]),
+        sampling=perturb(sampling, generator),
+        progress=progress,
+    )
+
+
+def measured_accuracy(
+    context: RefinementContext, state: RefinementState, generator: torch.Generator
+) -> Accuracy:
+    """Return the accuracy of poses against the current reference of half 1."""
+    index = torch.nonzero(state.random_subset == 1).flatten()
+    chosen = index[torch.randperm(len(index), generator=generator)[:N_PARTICLES]]
+    size = next_current_size(
+        state.progress, state.progress.resolution_shell, context.geometry.box_size
+    )
+    r_max = min(size // 2, context.coordinates.r_max)
+    projector = reference_slices(context, state.models[0], r_max)
+    problem = AccuracyProblem(chosen, state.poses.rotations[chosen], r_max, generator)
+    return estimate_accuracy(
+        problem, state.models[0], image_preparer(context, whiten=True), projector
+    )
+
+
+def counted(
+    context: RefinementContext, before: RefinementState, after: RefinementState, size: int
+) -> Progress:
+    """Return the counters after an iteration: has the resolution, have the poses improved?"""
+    geometry = context.geometry
+    progress = after.progress
+    resolution = progress.resolution_shell / (geometry.box_size * geometry.pixel_size)
+    progress = count_resolution(progress, resolution)
+    sampling = before.sampling
+    progress = count_changes(
+        progress,
+        progress.change_rotation_deg,
+        progress.change_offset_angstrom,
+        fine_step_deg(sampling),
+        sampling.offset_step_angstrom / 2**sampling.adaptive_oversampling,
+    )
+    return progress
+
+
+def steered(
+    context: RefinementContext, state: RefinementState, steering: Steering
+) -> tuple[RefinementContext, RefinementState, bool, list[RefinementEvent]]:
+    """Apply what was asked for since the last iteration."""
+    finish = False
+    messages: list[RefinementEvent] = []
+    for change in steering.take():
+        if isinstance(change, FinishNow):
+            finish = True
+        elif isinstance(change, SampleFiner):
+            finer = replace(state.sampling, healpix_order=state.sampling.healpix_order + 1)
+            if change.local:
+                finer = replace(finer, local_search_sigma_deg=2 * fine_step_deg(finer))
+            state = replace(state, sampling=finer)
+            messages.append(Message(f"Angular step is now {fine_step_deg(finer):.2f} degrees."))
+        elif isinstance(change, ChangeMask):
+            context = with_mask(context, change)
+            messages.append(Message("The solvent mask was changed."))
+        elif isinstance(change, ChangeSettings):
+            context, message = with_settings(context, change)
+            messages.append(message)
+    return context, state, finish, messages
+
+
+def with_mask(context: RefinementContext, change: ChangeMask) -> RefinementContext:
+    """Return the context with another solvent mask."""
+    if change.mask is None:
+        return replace(context, mask=None)
+    return replace(context, mask=change.mask, solvent=change.mask)
+
+
+def with_settings(
+    context: RefinementContext, change: ChangeSettings
+) -> tuple[RefinementContext, Message]:
+    """Return the context with other settings, or the reason why not."""
+    names = ", ".join(sorted(change.values))
+    try:
+        merged = {**context.settings.model_dump(), **change.values}
+        settings = RefinementSettings.model_validate(merged)
+    except ValueError as error:
+        return context, Message(f"Not changed ({names}): {error}", warning=True)
+    return replace(context, settings=settings), Message(f"Changed: {names}.")

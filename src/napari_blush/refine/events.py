@@ -1,0 +1,109 @@
+"""Everything a run can say, in the order in which it says it.
+
+``RunStarted``, then for each iteration ``IterationStarted``, ``ExpectationProgress`` after each
+particle batch, ``HalfMapsReconstructed``, ``ReferencesRegularized``, ``IterationFinished``; at the
+end ``RunFinished``. ``Message`` may come anywhere.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from torch import Tensor
+
+from napari_blush.data_model.half_maps import HalfMaps
+from napari_blush.data_model.results import (
+    Accuracy,
+    FscCurves,
+    IterationResult,
+    RefinementResult,
+    SamplingState,
+)
+from napari_blush.refine.state import RefinementState
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A run begins, or goes on after ``first_iteration - 1``."""
+
+    n_particles: int
+    n_per_half: tuple[int, int]
+    box_size: int
+    pixel_size: float
+    first_iteration: int
+    device: str
+    backend: str
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something a person should know; ``warning`` when it may change what they do."""
+
+    text: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IterationStarted:
+    """An iteration begins with this sampling; ``final`` when it is the one on all data."""
+
+    iteration: int
+    sampling: SamplingState
+    accuracy: Accuracy | None
+    current_size: int
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectationProgress:
+    """``done`` of ``total`` particles of the iteration (both halves) are compared."""
+
+    iteration: int
+    half: int
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class HalfMapsReconstructed:
+    """Unfiltered half-maps and their FSC, before any regularisation."""
+
+    iteration: int
+    half_maps: HalfMaps
+    fsc: FscCurves
+    resolution_angstrom: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReferencesRegularized:
+    """References for the next iteration."""
+
+    iteration: int
+    references: tuple[Tensor, Tensor]
+    cutoff_shell: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class IterationFinished:
+    """An iteration is whole; ``state`` continues the run from here."""
+
+    result: IterationResult
+    state: RefinementState
+
+
+@dataclass(frozen=True, slots=True)
+class RunFinished:
+    """The run is over."""
+
+    result: RefinementResult
+
+
+RefinementEvent: TypeAlias = (
+    RunStarted
+    | Message
+    | IterationStarted
+    | ExpectationProgress
+    | HalfMapsReconstructed
+    | ReferencesRegularized
+    | IterationFinished
+    | RunFinished
+)

@@ -1,0 +1,79 @@
+"""Where the two halves meet: the low-resolution join, the FSC, and the signal power from it."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from napari_blush.data_model.half_maps import HalfMaps
+from napari_blush.data_model.results import FscCurves
+from napari_blush.errors import SettingsError
+from napari_blush.likelihood.reconstruction import map_variance
+from napari_blush.likelihood.spectra import signal_to_noise
+from napari_blush.numerics.masks import soft_mask_from_volume, soft_sphere
+from napari_blush.numerics.slice_insertion import SliceAccumulator
+from napari_blush.numerics.solvent_correction import solvent_corrected_fsc
+from napari_blush.refine.context import RefinementContext
+
+MASK_EDGE_PX = 5.0  # cosine edge of the spherical solvent mask, RELION's default
+
+
+@dataclass(frozen=True, slots=True)
+class SignalEstimate:
+    """``tau2`` of a half (or of the joined map) and its signal-to-noise ratio, by shell."""
+
+    tau2: Tensor
+    data_vs_prior: Tensor
+
+
+def join_shell(context: RefinementContext, resolution_angstrom: float) -> int:
+    """Return the last shell that the halves share."""
+    geometry = context.geometry
+    limit = max(context.settings.low_resolution_join, resolution_angstrom)
+    return -int(-geometry.box_size * geometry.pixel_size // limit)
+
+
+def compare_halves(
+    context: RefinementContext, maps: HalfMaps, generator: torch.Generator
+) -> FscCurves:
+    """Return all FSC curves of two unfiltered half-maps.
+
+    The mask of the masked curves is the user's, else one drawn automatically around the average
+    map, else (no particle to be seen yet) the sphere.
+    """
+    mask = context.mask
+    if mask is None:
+        try:
+            mask = soft_mask_from_volume(maps.mean(), maps.voxel_size)
+        except SettingsError:
+            mask = context.solvent
+    curves = solvent_corrected_fsc(maps.half1, maps.half2, mask.to(maps.half1), generator)
+    return FscCurves(
+        unmasked=curves.unmasked.float().cpu(),
+        masked=curves.masked.float().cpu(),
+        phase_randomized=curves.phase_randomized.float().cpu(),
+        corrected=curves.corrected.float().cpu(),
+        randomized_from_shell=curves.randomized_from_shell,
+    )
+
+
+def driving_fsc(context: RefinementContext, curves: FscCurves, current_size: int) -> Tensor:
+    """Return the curve that regularises and counts: zero beyond the limit of the iteration."""
+    corrected = context.settings.solvent_corrected_fsc and context.mask is not None
+    fsc = (curves.corrected if corrected else curves.unmasked).clone()
+    fsc[current_size // 2 + 1 :] = 0.0
+    return fsc
+
+
+def estimate_signal(
+    context: RefinementContext, sums: SliceAccumulator, fsc: Tensor, *, joined: bool
+) -> SignalEstimate:
+    """Return signal power and signal-to-noise ratio from the FSC (Scheres 2012, equation 10)."""
+    ratio = signal_to_noise(fsc, joined=joined) * context.settings.tau2_fudge
+    variance = map_variance(sums).to(ratio)
+    return SignalEstimate(ratio * variance, ratio)
+
+
+def spherical_solvent(box_size: int, diameter_px: float) -> Tensor:
+    """Return the soft sphere that references are multiplied by when there is no mask."""
+    return soft_sphere(box_size, diameter_px / 2, MASK_EDGE_PX).to(torch.float32)

@@ -1,0 +1,283 @@
+"""One iteration: E-step of each half, M-step, comparison of the halves, the next references."""
+
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from napari_blush.data_model.half_maps import HalfMaps
+from napari_blush.data_model.poses import Poses
+from napari_blush.data_model.results import (
+    Accuracy,
+    FscCurves,
+    IterationResult,
+    PoseStatistics,
+)
+from napari_blush.likelihood.half_model import HalfModel
+from napari_blush.likelihood.maximization import maximize_parameters, updated_norm
+from napari_blush.likelihood.reconstruction import join_at_low_resolution, reconstruct
+from napari_blush.likelihood.weighted_sums import ImageOutcomes, WeightedSums
+from napari_blush.numerics.filters import low_pass
+from napari_blush.numerics.rotations import geodesic_distance_deg
+from napari_blush.refine.context import RefinementContext
+from napari_blush.refine.events import (
+    ExpectationProgress,
+    HalfMapsReconstructed,
+    IterationFinished,
+    Message,
+    ReferencesRegularized,
+    RefinementEvent,
+)
+from napari_blush.refine.half_comparison import (
+    compare_halves,
+    driving_fsc,
+    estimate_signal,
+    join_shell,
+)
+from napari_blush.refine.half_expectation import HalfJob, expect_half, search_plan
+from napari_blush.refine.schedule import resolution_shell
+from napari_blush.refine.state import RefinementState
+from napari_blush.regularization.regularizer import RegularizationInput
+
+NO_ACCURACY = Accuracy(999.0, 999.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Reconstructions:
+    """What the M-step of both halves leaves, the sums included for the last iteration."""
+
+    sums: tuple[WeightedSums, WeightedSums]
+    half_maps: HalfMaps
+    fsc: FscCurves
+    fsc_driving: Tensor
+
+
+def expect(
+    context: RefinementContext, state: RefinementState, current_size: int
+) -> Generator[
+    RefinementEvent, None, tuple[tuple[WeightedSums, WeightedSums], list[ImageOutcomes]]
+]:
+    """Run the E-step of both halves, one after the other."""
+    number = state.iteration + 1
+    plan = search_plan(context, state.sampling, current_size)
+    correlation = number == 1 and context.settings.first_iteration_cc
+    total = len(state.random_subset)
+    sums, outcomes, done = [], [], 0
+    for half in (1, 2):
+        index = torch.nonzero(state.random_subset == half).flatten()
+        job = HalfJob(
+            index, state.models[half - 1], state.poses, state.norm, plan, current_size, correlation
+        )
+        outcome = ImageOutcomes.empty(len(index))
+        step = expect_half(context, job, outcome)
+        while True:
+            try:
+                count = next(step)
+            except StopIteration as finished:
+                sums.append(finished.value)
+                break
+            yield ExpectationProgress(number, half, done + count, total)
+        outcomes.append(outcome)
+        done += len(index)
+    return (sums[0], sums[1]), outcomes
+
+
+def symmetrize(context: RefinementContext, sums: tuple[WeightedSums, WeightedSums]) -> None:
+    """Complete the accumulated transforms: Hermitian mates, then symmetry mates."""
+    for half in sums:
+        half.accumulator.enforce_hermitian()
+        if len(context.operators) > 1:
+            half.accumulator.symmetrize(context.operators.to(torch.float32).to(context.device))
+
+
+def half_maps_of(
+    context: RefinementContext, sums: tuple[WeightedSums, WeightedSums], tau2: list[Tensor] | None
+) -> HalfMaps:
+    """Return the reconstructions of both halves."""
+    first, second = (
+        reconstruct(half.accumulator, None if tau2 is None else tau2[number]).cpu()
+        for number, half in enumerate(sums)
+    )
+    return HalfMaps(first, second, context.geometry.pixel_size)
+
+
+def iterate(
+    context: RefinementContext, state: RefinementState, current_size: int
+) -> Generator[RefinementEvent, None, RefinementState]:
+    """Run one iteration; ends with ``IterationFinished`` and returns the new state."""
+    started = time.perf_counter()
+    number = state.iteration + 1
+    sums, outcomes = yield from expect(context, state, current_size)
+    expected = time.perf_counter()
+    symmetrize(context, sums)
+    resolution = shell_resolution(context, state.progress.resolution_shell)
+    join_at_low_resolution(
+        sums[0].accumulator, sums[1].accumulator, join_shell(context, resolution)
+    )
+    half_maps = half_maps_of(context, sums, None)
+    generator = torch.Generator().manual_seed(context.settings.seed + 7919 * number)
+    curves = compare_halves(context, half_maps, generator)
+    fsc = driving_fsc(context, curves, current_size)
+    signals = [estimate_signal(context, half.accumulator, fsc, joined=False) for half in sums]
+    wiener = half_maps_of(context, sums, [signal.tau2 for signal in signals])
+    shell = resolution_shell(signals[0].data_vs_prior)
+    yield HalfMapsReconstructed(number, half_maps, curves, shell_resolution(context, shell))
+    reconstructed = time.perf_counter()
+    regularized = context.regularizer.regularize(
+        RegularizationInput(
+            half_maps,
+            wiener,
+            fsc,
+            context.mask,
+            context.geometry.particle_diameter,
+            context.operators,
+        )
+    )
+    for text in regularized.messages:
+        yield Message(text)
+    references = flatten_solvent(context, regularized.references, number)
+    yield ReferencesRegularized(number, references, regularized.cutoff_shell)
+    models = tuple(
+        replace(
+            maximized(context, state, half, sums[half], number),
+            reference=references[half],
+            tau2=signals[half].tau2.float().cpu(),
+            data_vs_prior=signals[half].data_vs_prior.float().cpu(),
+        )
+        for half in (0, 1)
+    )
+    new = updated_poses(context, replace(state, models=(models[0], models[1])), outcomes)
+    changes = pose_changes(context, state.poses, new.poses)
+    progress = replace(
+        state.progress,
+        resolution_shell=shell,
+        average_p_max=float(torch.cat([o.p_max for o in outcomes]).mean()),
+        change_rotation_deg=changes[0],
+        change_offset_angstrom=changes[1],
+    )
+    new = replace(new, iteration=number, progress=progress)
+    result = IterationResult(
+        iteration=number,
+        half_maps=half_maps,
+        references=references,
+        wiener_maps=wiener,
+        fsc=curves,
+        resolution_angstrom=shell_resolution(context, shell),
+        cutoff_shell=regularized.cutoff_shell,
+        current_size=current_size,
+        seconds=time.perf_counter() - started,
+        stage_seconds={
+            "expectation": expected - started,
+            "reconstruction": reconstructed - expected,
+            "regularization": time.perf_counter() - reconstructed,
+        },
+        **result_fields(context, state, new, outcomes),
+    )
+    yield IterationFinished(result, new)
+    return new
+
+
+def result_fields(
+    context: RefinementContext,
+    old: RefinementState,
+    new: RefinementState,
+    outcomes: list[ImageOutcomes],
+) -> dict[str, object]:
+    """Return the fields of ``IterationResult`` that come from states and outcomes."""
+    plan = search_plan(context, old.sampling, context.geometry.box_size)
+    first, second = new.models
+    return {
+        "tau2": (first.tau2, second.tau2),
+        "data_vs_prior": first.data_vs_prior,
+        "sigma2_noise": (first.sigma2_noise, second.sigma2_noise),
+        "sigma_offset_angstrom": (first.sigma_offset_angstrom, second.sigma_offset_angstrom),
+        "poses": new.poses,
+        "pose_statistics": pose_statistics(new, outcomes),
+        "pdf_direction": (first.pdf_direction, second.pdf_direction),
+        "group_scale": (first.group_scale, second.group_scale),
+        "sampling": old.sampling,
+        "accuracy": old.accuracy or NO_ACCURACY,
+        "changes_rotation_deg": new.progress.change_rotation_deg,
+        "changes_offset_angstrom": new.progress.change_offset_angstrom,
+        "average_p_max": new.progress.average_p_max,
+        "coarse_size": 2 * plan.levels[0].r_max,
+    }
+
+
+def maximized(
+    context: RefinementContext, state: RefinementState, half: int, sums: WeightedSums, number: int
+) -> HalfModel:
+    """Return the model of a half with its parameters re-estimated."""
+    correlation = number == 1 and context.settings.first_iteration_cc
+    return maximize_parameters(
+        state.models[half],
+        sums,
+        context.coordinates.to("cpu"),
+        update_noise=not correlation,
+        update_scale=context.settings.scale_correction and not correlation,
+    )
+
+
+def flatten_solvent(
+    context: RefinementContext, references: tuple[Tensor, Tensor], number: int
+) -> tuple[Tensor, Tensor]:
+    """Return references inside the solvent mask; after alignment by correlation, low-passed."""
+    kept = [reference.cpu() * context.solvent for reference in references]
+    limit = context.settings.initial_low_pass
+    if number == 1 and context.settings.first_iteration_cc and limit is not None:
+        kept = [low_pass(volume, context.geometry.pixel_size, limit) for volume in kept]
+    return kept[0], kept[1]
+
+
+def updated_poses(
+    context: RefinementContext, state: RefinementState, outcomes: list[ImageOutcomes]
+) -> RefinementState:
+    """Return the state with poses and norm corrections of this iteration."""
+    rotations = state.poses.rotations.clone()
+    shifts = state.poses.shifts_angstrom.clone()
+    norm = state.norm.clone()
+    models = list(state.models)
+    for half, outcome in enumerate(outcomes):
+        index = torch.nonzero(state.random_subset == half + 1).flatten()
+        rotations[index] = outcome.rotations
+        shifts[index] = outcome.shifts_px * context.geometry.pixel_size
+        if context.settings.norm_correction:
+            norm[index], average = updated_norm(
+                norm[index],
+                outcome.residual_power,
+                models[half].average_norm,
+                context.geometry.box_size,
+            )
+            models[half] = replace(models[half], average_norm=average)
+    return replace(state, poses=Poses(rotations, shifts), norm=norm, models=(models[0], models[1]))
+
+
+def pose_changes(context: RefinementContext, old: Poses, new: Poses) -> tuple[float, float]:
+    """Return the mean turn (degrees, the least over symmetry mates) and the shift change (A)."""
+    turned = [
+        geodesic_distance_deg(operator @ old.rotations, new.rotations)
+        for operator in context.operators.to(old.rotations)
+    ]
+    rotation = torch.stack(turned).amin(0).mean()
+    moved = (new.shifts_angstrom - old.shifts_angstrom).square().sum(1).mean() / 2
+    return float(rotation), float(moved.sqrt())
+
+
+def pose_statistics(state: RefinementState, outcomes: list[ImageOutcomes]) -> PoseStatistics:
+    """Return per-particle figures in the order of the particle table."""
+    n = len(state.random_subset)
+    p_max, n_significant = torch.zeros(n), torch.zeros(n, dtype=torch.int64)
+    log_likelihood = torch.zeros(n, dtype=torch.float64)
+    for half, outcome in enumerate(outcomes, start=1):
+        index = torch.nonzero(state.random_subset == half).flatten()
+        p_max[index] = outcome.p_max
+        n_significant[index] = outcome.n_significant
+        log_likelihood[index] = outcome.log_likelihood
+    return PoseStatistics(p_max, log_likelihood, n_significant, state.norm.float())
+
+
+def shell_resolution(context: RefinementContext, shell: int) -> float:
+    """Return the resolution of a shell in angstrom."""
+    return context.geometry.box_size * context.geometry.pixel_size / max(shell, 1)

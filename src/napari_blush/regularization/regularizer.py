@@ -1,0 +1,67 @@
+"""What every regularizer is given and gives back.
+
+A regularizer turns the reconstructions of an iteration into the references of the next. It is
+*given* the FSC, which was computed before it: it can use the resolution and cannot feed it.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor
+
+from napari_blush.data_model.half_maps import HalfMaps
+
+
+@dataclass(frozen=True, slots=True)
+class RegularizationInput:
+    """The reconstructions of one iteration.
+
+    Parameters
+    ----------
+    unfiltered : HalfMaps
+        Without regularisation (symmetrised, joined at low resolution).
+    wiener : HalfMaps
+        Wiener-filtered with the FSC-derived signal power: the baseline references.
+    fsc : (shells,) float32
+        The curve that drives the run, zero beyond the resolution limit of the iteration.
+    mask : (n, n, n) float32 or None
+        Solvent mask, if the user gave one.
+    particle_diameter : float
+        Angstrom.
+    symmetry_operators : (g, 3, 3) float64
+    """
+
+    unfiltered: HalfMaps
+    wiener: HalfMaps
+    fsc: Tensor
+    mask: Tensor | None
+    particle_diameter: float
+    symmetry_operators: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Regularized:
+    """References for the next iteration, and how they came about.
+
+    ``cutoff_shell`` is the shell beyond which the regularizer let nothing of its own through
+    (spectral trailing), None where it does not apply; ``denoised`` are maps *for alignment only*.
+    """
+
+    references: tuple[Tensor, Tensor]
+    cutoff_shell: int | None = None
+    denoised: tuple[Tensor, Tensor] | None = None
+    messages: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Regularizer(Protocol):
+    """A way from reconstructions to references."""
+
+    @property
+    def name(self) -> str:
+        """Name as in the settings."""
+        ...
+
+    def regularize(self, given: RegularizationInput) -> Regularized:
+        """Return the references of the next iteration, ``(n, n, n)`` float32 on the CPU."""
+        ...
