@@ -5,7 +5,7 @@ from pathlib import Path
 import mrcfile
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -42,7 +42,8 @@ def blobs(n: int, voxel_size: float) -> Tensor:
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.integers(1, 8), st.integers(1, 8), st.integers(1, 20))
+@example(half=1, new=5, box=11)
+@given(half=st.integers(1, 8), new=st.integers(1, 8), box=st.integers(1, 20))
 def test_an_even_box_of_equal_length_is_fourier_cropping(half: int, new: int, box: int) -> None:
     n, between = 2 * half, 2 * new
     volume = random_volume(n)

@@ -10,6 +10,9 @@ from napari_blush.errors import SettingsError
 _SAME_VOXEL_SIZE = 1e-6
 """Relative difference below which voxel sizes are one: what float32 headers round off."""
 
+_SAME_PLACE = 1e-6
+"""Voxels: rounding must not decide whether a place on the box's rim is inside."""
+
 
 def match_box(
     volume: Volume, voxel_size: float, to_voxel_size: float, to_box: int
@@ -78,7 +81,8 @@ def _interpolation_matrix(n: int, m: int, scale: float) -> Tensor:
     # cos(to - of), summed over the frequencies without ever holding all three indices.
     waves = (to.cos() * weight) @ of.cos().T + (to.sin() * weight) @ of.sin().T
     # Outside the box the interpolant would repeat the map.
-    inside = (place >= source[0]) & (place < source[-1] + 1)
+    from_start = place - source[0] + _SAME_PLACE
+    inside = (from_start >= 0) & (from_start < n)
     return waves / n * inside[:, None]
 
 
