@@ -116,3 +116,16 @@ def test_curves_are_those_of_relion_postprocess(data_dir: Path, generator: torch
     )
     np.testing.assert_allclose(curves.corrected[12:], table["corrected"][12:], atol=0.06)
     assert resolution_at(curves.corrected, 0.143, 64, 3.54) == pytest.approx(7.552, abs=1e-3)
+
+
+@pytest.mark.cuda
+def test_curves_do_not_depend_on_the_device(generator: torch.Generator) -> None:
+    half1, half2, mask = half_maps(generator, 0.1)
+    on_cpu, on_cuda = (
+        solvent_corrected_fsc(
+            half1.to(device), half2.to(device), mask.to(device), torch.Generator().manual_seed(5)
+        )
+        for device in ("cpu", "cuda")
+    )
+    assert on_cuda.corrected.device.type == "cuda"
+    torch.testing.assert_close(on_cuda.corrected.cpu(), on_cpu.corrected)
