@@ -239,7 +239,9 @@ def neighbors_within(
     found = []
     for start in range(0, len(queries), chunk):
         part = queries[start : start + chunk]
-        owner, pixel = _near_directions(part[:, :, 2], grid.order, max_angle_deg)
+        # Float32 matrices are off unit length by more than small angles are off in cosine.
+        directions = torch.nn.functional.normalize(part[:, :, 2], dim=1)
+        owner, pixel = _near_directions(directions, grid.order, max_angle_deg)
         row, psi_index, angle = _near_angles(
             part[owner], pixel_frames(pixel, grid.order), grid.n_psi, max_angle_deg
         )

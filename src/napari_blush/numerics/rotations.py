@@ -11,8 +11,8 @@ from torch import Tensor
 
 from napari_blush.conventions import RotationMatrices
 
-_GIMBAL_SINE = 1e-7
-"""Below this ``sin(tilt)`` only ``rot ± psi`` can be known (6e-6 degrees from a pole)."""
+_POLE_SINE = 1e-12
+"""A smaller ``sin(tilt)`` is rounding: the rotation is at a pole and only ``rot ± psi`` is known."""
 
 
 def euler_to_matrix(angles_deg: Float[Tensor, "*batch 3"]) -> RotationMatrices:
@@ -61,7 +61,7 @@ def matrix_to_euler(rotations: RotationMatrices) -> Float[Tensor, "*batch 3"]:
     r = rotations.to(torch.float64)
     x, y = r[..., 0, 2], r[..., 1, 2]
     sin_tilt = torch.hypot(x, y)
-    pole = sin_tilt < _GIMBAL_SINE
+    pole = sin_tilt < _POLE_SINE
     rot = torch.where(pole, 0.0, torch.atan2(y, x))
     tilt = torch.atan2(sin_tilt, r[..., 2, 2])
     sa, ca = torch.sin(rot), torch.cos(rot)
