@@ -12,7 +12,7 @@ from torch import Tensor
 from napari_blush.conventions import RotationMatrices
 
 _POLE_SINE = 1e-12
-"""A smaller ``sin(tilt)`` is rounding: the rotation is at a pole and only ``rot ± psi`` is known."""
+"""A smaller ``sin(tilt)`` is rounding: this is a pole, where only ``rot ± psi`` is known."""
 
 
 def euler_to_matrix(angles_deg: Float[Tensor, "*batch 3"]) -> RotationMatrices:
