@@ -1,5 +1,4 @@
 import errno
-import os
 import pickle
 import threading
 import warnings
@@ -9,15 +8,12 @@ import mrcfile
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_blush.errors import MrcFileError
 from napari_blush.io import atomic
 from napari_blush.io.mrc import MrcStack, StackImageSource, read_map, write_map, write_stack
-
-DATA = Path(os.environ.get("NAPARI_BLUSH_DATA", Path(__file__).parents[3] / "shared" / "data"))
-real_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no shared data at {DATA}")
 
 
 def cube(n: int = 8) -> np.ndarray:
@@ -76,6 +72,7 @@ def test_origin_record_beats_the_start_indices(tmp_path: Path) -> None:
     assert read_map(path).origin_angstrom == (1.5, -2.0, 4.0)
 
 
+@settings(max_examples=30, deadline=None)
 @given(
     half=st.integers(1, 5), voxel_size=st.floats(0.3, 12.0), seed=st.integers(0, 2**31),
     origin=st.tuples(*[st.floats(-500, 500, width=32)] * 3),
@@ -218,6 +215,7 @@ def stacks(folder: Path, sizes: tuple[int, ...], n: int = 6) -> tuple[list[Path]
     return paths, images
 
 
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_a_source_gives_the_image_that_was_asked_for(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
@@ -308,10 +306,9 @@ def test_header_without_stamps_and_sizes(tmp_path: Path) -> None:
 
 
 @pytest.mark.real_data
-@real_data
 @pytest.mark.parametrize("name", ["relion31.mrcs", "sample.mrcs", "empiar_10076_7.mrc"])
-def test_real_stacks_agree_with_mrcfile(name: str) -> None:
-    path = DATA / "reader_fixtures" / name
+def test_real_stacks_agree_with_mrcfile(data_dir: Path, name: str) -> None:
+    path = data_dir / "reader_fixtures" / name
     stack = MrcStack(path)
     with warnings.catch_warnings(action="ignore"), mrcfile.mmap(path, permissive=True) as handle:
         data = handle.data
@@ -320,13 +317,12 @@ def test_real_stacks_agree_with_mrcfile(name: str) -> None:
 
 
 @pytest.mark.real_data
-@real_data
-def test_real_maps_agree_with_mrcfile() -> None:
+def test_real_maps_agree_with_mrcfile(data_dir: Path) -> None:
     for name, voxel_size, origin in [
         ("maps/emd_5168.map", 1.742, -50 * 1.742), ("maps/ngl_betaGal_3.54A.mrc", 3.54, 0.0),
         ("betagal_dev/relion313_reference/full.mrc", 3.54, 0.0),
     ]:  # fmt: skip
-        path = DATA / name
+        path = data_dir / name
         read = read_map(path)
         with mrcfile.open(path) as handle:
             np.testing.assert_array_equal(read.volume.numpy(), handle.data)

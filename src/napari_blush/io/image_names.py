@@ -107,14 +107,14 @@ def split_names(
         number, at, stack = name.partition("@")
         if not at:
             number, stack = "1", name
-        if not number.isdecimal() or int(number) < 1 or not stack:
+        if not (number.isdecimal() and stack) or number.strip("0") == "":
             raise StarFileError(
                 f"{star} has _rlnImageName = {name!r} in row {row + 1}; wanted a number from 1 on, "
                 "an @ and a stack, as 000001@stack.mrcs; correct that name."
             )
         stacks.append(stack)
-        numbers.append(int(number) - 1)
-    return stacks, np.array(numbers, dtype=np.int64)
+        numbers.append(int(number))
+    return stacks, np.array(numbers, dtype=np.int64) - 1
 
 
 def _find(star: Path, name: str, roots: Sequence[Path]) -> Path:

@@ -98,7 +98,7 @@ class StarColumns:
 
     def integers(self, label: str, default: int | None = None) -> npt.NDArray[np.int64]:
         """Return a column as int64; see ``numbers``."""
-        values = self.numbers(label, default)
+        values = self.numbers(label, None if default is None else float(default))
         wrong = np.flatnonzero(values != np.round(values))
         if len(wrong):
             row = int(wrong[0])

@@ -102,10 +102,11 @@ class _Parser:
         is_loop = False
         while self.at < self.end:
             stop = self._line_end()
-            row = _split(self.text[self.at : stop])
-            if row == ["loop_"]:
+            line = self.text[self.at : stop].strip()
+            if line == "loop_":
                 is_loop = True
-            elif row and row[0].startswith("_"):
+            elif line.startswith("_"):
+                row = _split(line)
                 label = row[0][1:]
                 if label in columns:
                     raise self._error(
@@ -115,7 +116,7 @@ class _Parser:
                 if not is_loop and len(row) < 2:
                     raise self._error(f"gives _{label} no value in", "wanted one")
                 columns[label] = [] if is_loop else [row[1]]
-            elif row and not row[0].startswith("#"):
+            elif line and not line.startswith("#"):
                 break
             self.at = stop + 1
         if is_loop:
@@ -135,8 +136,9 @@ class _Parser:
         rows: list[list[str]] = []
         while self.at < self.end:
             stop = self._line_end()
-            row = _split(self.text[self.at : stop])
-            if row and not row[0].startswith("#"):
+            line = self.text[self.at : stop].strip()
+            if line and not line.startswith("#"):
+                row = _split(line)
                 if len(row) != n_columns:
                     raise self._error(
                         f"has {len(row)} values for {n_columns} labels in",
@@ -152,13 +154,18 @@ class _Parser:
         A table of 100,000 rows takes half the time this way. Values are counted per line in the
         bytes, so that a row with one too many cannot make up for one with one too few.
         """
-        chunk = self.text[self.at : self.end]
-        # The comment that RELION writes above the next block belongs to this chunk.
-        while (last := chunk.rstrip().rpartition("\n"))[2].startswith("#"):
-            chunk = last[0]
+        end = self.end
+        # The comment that RELION writes above the next block ends this one.
+        while end > self.at:
+            last = self.text.rfind("\n", self.at, end)
+            line = self.text[max(last + 1, self.at) : end].strip()
+            if line and not line.startswith("#"):
+                break
+            end = max(last, self.at)
+        chunk = self.text[self.at : end]
         if not chunk.isascii() or '"' in chunk or "'" in chunk or "\n#" in chunk or not n_columns:
             return None
-        characters = np.frombuffer(chunk.rstrip().encode("ascii"), dtype=np.uint8)
+        characters = np.frombuffer(chunk.encode("ascii"), dtype=np.uint8)
         if not len(characters):
             return None
         begins = characters > _SPACE
