@@ -13,6 +13,7 @@ from typing import NoReturn
 from napari_blush import __version__
 from napari_blush.cli.options import add_settings_options
 from napari_blush.data_model.settings import RefinementSettings, Settings
+from napari_blush.data_model.tool_settings import PostprocessSettings
 
 _USAGE_ERROR = 2
 
@@ -81,6 +82,13 @@ def _refine_files(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _postprocess_files(parser: argparse.ArgumentParser) -> None:
+    for half in ("half1", "half2"):
+        text = f"unfiltered half-map {half[-1]}"
+        parser.add_argument(half, type=Path, metavar=half.upper(), help=text)
+    _add_output_folder(parser)
+
+
 def _add_output_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder for what the run writes"
@@ -95,5 +103,12 @@ COMMANDS: dict[str, Command] = {
         settings=RefinementSettings,
         add_files=_refine_files,
         aliases={"solvent_mask": "--mask"},
+    ),
+    "postprocess": Command(
+        summary="Find the resolution of two half-maps and sharpen their mean",
+        usage="HALF1 HALF2 --output DIR",
+        module="napari_blush.cli.postprocess",
+        settings=PostprocessSettings,
+        add_files=_postprocess_files,
     ),
 }

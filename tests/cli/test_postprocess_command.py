@@ -1,0 +1,78 @@
+"""``postprocess`` from files to files, and its curves beside RELION's."""
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import starfile
+import torch
+
+from napari_blush.cli.main import main
+from napari_blush.io.mrc import read_map, write_map
+from napari_blush.numerics.filters import low_pass
+from napari_blush.numerics.masks import soft_sphere
+
+BOX, VOXEL = 32, 3.0
+
+
+@pytest.fixture
+def maps(tmp_path: Path, generator: torch.Generator) -> Path:
+    """Write two noisy halves of one random density that fades towards Nyquist, and a mask."""
+    density = torch.randn(BOX, BOX, BOX, generator=generator)
+    density = low_pass(density, VOXEL, 9.0) * soft_sphere(BOX, 7.0, 3.0)
+    for half in (1, 2):
+        noise = torch.randn(BOX, BOX, BOX, generator=generator)
+        write_map(tmp_path / f"half{half}.mrc", density + 1.5 * density.std() * noise, VOXEL)
+    write_map(tmp_path / "mask.mrc", soft_sphere(BOX, 9.0, 4.0), VOXEL)
+    return tmp_path
+
+
+def run(folder: Path, *options: str) -> int:
+    halves = [str(folder / "half1.mrc"), str(folder / "half2.mrc")]
+    return main(["postprocess", *halves, "--output", str(folder / "out"), *options])
+
+
+def test_files_and_figures_agree(maps: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(maps, "--mask", str(maps / "mask.mrc"), "--b-factor", "-100") == 0
+    general = starfile.read(maps / "out" / "postprocess.star", always_dict=True)["general"]
+    assert general["rlnBfactorUsedForSharpening"] == -100
+    said = capsys.readouterr().out
+    assert f"Resolution {general['rlnFinalResolution']:.2f} A" in said
+    sharpened = read_map(maps / "out" / "postprocess.mrc")
+    masked = read_map(maps / "out" / "postprocess_masked.mrc")
+    mask = read_map(maps / "mask.mrc").volume
+    assert sharpened.voxel_size == VOXEL
+    torch.testing.assert_close(masked.volume, sharpened.volume * mask)
+    assert not (maps / "out" / "automask.mrc").exists()
+
+
+def test_without_a_mask_one_is_drawn_and_written(maps: Path) -> None:
+    assert run(maps) == 0
+    mask = read_map(maps / "out" / "automask.mrc").volume
+    assert float(mask.min()) >= 0
+    assert float(mask.max()) == pytest.approx(1.0)
+
+
+def test_maps_that_are_no_halves_are_refused(
+    maps: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_map(maps / "half2.mrc", torch.zeros(16, 16, 16), VOXEL)
+    assert run(maps) == 1
+    complaint = capsys.readouterr().err
+    assert "wanted two half-maps of one refinement" in complaint
+    assert len(complaint.splitlines()) == 1
+
+
+@pytest.mark.relion
+def test_curves_are_those_of_relion(maps: Path) -> None:
+    assert run(maps, "--mask", str(maps / "mask.mrc")) == 0
+    (maps / "relion").mkdir()
+    command = "relion_postprocess --i half1.mrc --i2 half2.mrc --mask mask.mrc --o relion/post"
+    subprocess.run(command.split(), cwd=maps, capture_output=True, check=True, timeout=120)
+    ours = starfile.read(maps / "out" / "postprocess.star", always_dict=True)["fsc"]
+    theirs = starfile.read(maps / "relion" / "post.star", always_dict=True)["fsc"]
+    for kind in ("UnmaskedMaps", "MaskedMaps"):
+        label = f"rlnFourierShellCorrelation{kind}"
+        np.testing.assert_allclose(ours[label], theirs[label], atol=2e-3)
+    np.testing.assert_allclose(ours["rlnResolution"], theirs["rlnResolution"], atol=1e-6)
