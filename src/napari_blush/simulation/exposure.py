@@ -9,11 +9,10 @@ from torch import Tensor
 from napari_blush.data_model.optics_group import OpticsGroup
 from napari_blush.errors import SettingsError
 from napari_blush.numerics.ctf import electron_wavelength_angstrom
+from napari_blush.simulation.atomic_density import VOLTS_PER_DENSITY
 
 _ANGSTROM_PER_MICROMETER = 1e4
 _ELECTRON_REST_ENERGY_KEV = 510.99895
-_VOLT_ANGSTROM_SQUARED = 47.87801
-"""``h^2 / (2 pi m_e e)``: what a unit of scattering length per volume is in volts (CODATA 2018)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,5 +169,5 @@ def signal_scale_of_dose(dose: float, pixel_size: float, voltage_kv: float) -> f
     relativistic = (_ELECTRON_REST_ENERGY_KEV + energy) / (2 * _ELECTRON_REST_ENERGY_KEV + energy)
     # 2 pi / (lambda V) (m c^2 + eV) / (2 m c^2 + eV), radian per volt and angstrom
     sigma = 2 * torch.pi / electron_wavelength_angstrom(voltage_kv) / (1e3 * voltage_kv)
-    contrast_per_voxel = 2 * sigma * relativistic * _VOLT_ANGSTROM_SQUARED * pixel_size
+    contrast_per_voxel = 2 * sigma * relativistic * VOLTS_PER_DENSITY * pixel_size
     return contrast_per_voxel * sqrt(dose) * pixel_size
