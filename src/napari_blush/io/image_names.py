@@ -31,9 +31,9 @@ class ImagePlaces:
     image_index: npt.NDArray[np.int64]
     box_sizes: npt.NDArray[np.int64]
 
-    def source(self) -> StackImageSource:
-        """Return the images, to be read when asked for."""
-        return StackImageSource(self.files, self.file_index, self.image_index)
+    def source(self, sign: npt.NDArray[np.float32] | None = None) -> StackImageSource:
+        """Return the images, to be read when asked for; ``sign (n,)`` is what they are times."""
+        return StackImageSource(self.files, self.file_index, self.image_index, sign=sign)
 
 
 def locate_images(

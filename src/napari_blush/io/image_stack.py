@@ -89,6 +89,8 @@ class StackImageSource:
         File of each image, 0-based.
     image_index : (n,) int64
         Image within its file, 0-based.
+    sign : (n,) float32, optional
+        What each image is multiplied by: -1 where protein is dark in the file.
     max_open : int
         Files kept open at most.
     """
@@ -99,9 +101,11 @@ class StackImageSource:
         file_index: npt.NDArray[np.int64],
         image_index: npt.NDArray[np.int64],
         *,
+        sign: npt.NDArray[np.float32] | None = None,
         max_open: int = 64,
     ) -> None:
         self.files = files
+        self.sign = sign
         self.file_index = file_index
         self.image_index = image_index
         self._max_open = max_open
@@ -136,6 +140,8 @@ class StackImageSource:
                     "asked for at once; wanted one size; read each optics group by itself."
                 )
             stack.read_into(out, places, images[places])
+        if out is not None and self.sign is not None:
+            out *= self.sign[rows, None, None]
         return torch.from_numpy(out)
 
     def _stack(self, file: int) -> MrcStack:

@@ -20,9 +20,20 @@ _GROUPS = ("rlnGroupName", "rlnGroupNumber", "rlnMicrographName")
 
 
 def particles_from_tables(
-    optics: StarColumns, particles: StarColumns, places: ImagePlaces
+    optics: StarColumns,
+    particles: StarColumns,
+    places: ImagePlaces,
+    sign: npt.NDArray[np.float32] | None = None,
 ) -> Particles:
     """Return particles from an optics table and a particle table with RELION 3.1's labels.
+
+    Parameters
+    ----------
+    optics, particles : StarColumns
+    places : ImagePlaces
+        Where the image of each row lies.
+    sign : (n,) float32, optional
+        -1 where protein is dark in the file; such images are inverted when read.
 
     Raises
     ------
@@ -40,7 +51,7 @@ def particles_from_tables(
         poses = Poses(euler_to_matrix(angles), shifts)
     group_index, group_names = _scale_groups(particles)
     return Particles(
-        images=places.source(),
+        images=places.source(sign),
         optics_groups=read_optics_groups(optics, _box_sizes(optics, group, places)),
         optics_group_index=torch.from_numpy(group),
         defocus=_stacked(particles, DEFOCUS),
