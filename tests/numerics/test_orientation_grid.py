@@ -7,7 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_blush.errors import SettingsError
-from napari_blush.numerics.healpix import n_pixels, pixel_angles, pixel_directions
+from napari_blush.numerics.healpix import (
+    n_pixels,
+    pixel_angles,
+    pixel_directions,
+    pixel_frames,
+)
 from napari_blush.numerics.orientation_grid import (
     OrientationGrid,
     asymmetric_pixels,
@@ -224,6 +229,21 @@ def test_neighbors_contain_the_grid_point_itself(generator: torch.Generator) -> 
     assert angle.max() < 2e-5
 
 
+def test_every_orientation_is_within_180_degrees_once() -> None:
+    """Of grid orientations themselves and of those that look the opposite way, too."""
+    grid = OrientationGrid(1)
+    frames = pixel_frames(torch.arange(grid.n_pixels), 1)
+    half_turn = torch.diag(torch.tensor([1.0, -1, -1], dtype=torch.float64))
+    steps = (torch.arange(grid.n_psi, dtype=torch.float64) + 0.5) * grid.step_deg
+    turns = euler_to_matrix(torch.nn.functional.pad(steps[:, None], (2, 0)))
+    on_grid = (frames[:8, None] @ turns).reshape(-1, 3, 3)
+    rotations = torch.cat([frames, frames @ half_turn, on_grid])
+    owner, index, angle = neighbors_within(grid, rotations, 180.0)
+    assert len(index) == len(rotations) * grid.size
+    assert len(torch.unique(owner * grid.size + index)) == len(index)
+    assert not angle.isnan().any()
+
+
 def test_many_rotations_are_taken_in_pieces(
     generator: torch.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -380,3 +400,21 @@ def test_offset_children_tile_the_cells_of_their_parents() -> None:
 def test_impossible_offsets_are_refused(range_px: float, step_px: float) -> None:
     with pytest.raises(SettingsError, match="the step must be positive"):
         offset_grid(range_px, step_px)
+
+
+@pytest.mark.cuda
+def test_results_are_on_the_device_of_the_input(generator: torch.Generator) -> None:
+    grid, perturbation = OrientationGrid(5), perturbation_rotation(0.4, 5)
+    rotations = random_rotations(20, generator)
+    expected = neighbors_within(grid, rotations, 6.0, perturbation)
+    found = neighbors_within(grid, rotations.cuda(), 6.0, perturbation.cuda())
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.is_cuda
+        torch.testing.assert_close(ours.cpu(), theirs)
+    index = expected[1]
+    on_device = grid.rotations(index.cuda(), perturbation)
+    torch.testing.assert_close(on_device.cpu(), grid.rotations(index, perturbation))
+    assert torch.equal(grid.children(index.cuda()).cpu(), grid.children(index))
+    operators = symmetry_operators("D3")
+    inside = in_asymmetric_unit(on_device[:, :, 2], operators).cpu()
+    assert torch.equal(inside, in_asymmetric_unit(on_device[:, :, 2].cpu(), operators))

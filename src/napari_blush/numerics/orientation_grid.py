@@ -294,13 +294,14 @@ def _near_angles(
         (y * query_x).sum(1) - (x * query_y).sum(1), (x * query_x).sum(1) + (y * query_y).sum(1)
     )
     limit = math.sin(math.radians(min(180.0, max_angle_deg)) / 2) ** 2
-    window = (limit - between) / (1 - between)
-    half_width = 2 * torch.asin(window.nan_to_num(nan=1.0).clamp(0, 1).sqrt())
+    # Opposite directions are 180 degrees apart at every in-plane angle: 0 / 0 stands for all.
+    window = ((limit - between) / (1 - between)).nan_to_num(nan=1.0).clamp(0, 1)
+    half_width = 2 * torch.asin(window.sqrt())
 
     step = 2 * math.pi / n_psi
     first = torch.ceil((best - half_width) / step - 0.5).to(torch.int64)
     last = torch.floor((best + half_width) / step - 0.5).to(torch.int64)
-    count = (last - first + 1).clamp(0, n_psi) * (window >= 0)
+    count = (last - first + 1).clamp(0, n_psi)
     pair = torch.arange(len(count), device=count.device).repeat_interleave(count)
     ends = torch.cumsum(count, 0)
     psi_index = first[pair] + torch.arange(len(pair), device=pair.device) - (ends - count)[pair]
