@@ -105,7 +105,7 @@ def density_of_atoms(
     every shell up to Nyquist is right to 5e-4 of its power's root, unless it holds less than 1e-4
     of the strongest. The box is periodic: tails of atoms near a wall come in on the other side.
     Scattering factors: neutral atoms, five Gaussians [1]_. Anisotropic displacement is not known.
-    Memory: 40 bytes per voxel of the finer grid; with solvent its voxels are at most 1 A.
+    Memory: 20 bytes per voxel of the finer grid; with solvent its voxels are at most 1 A.
 
     References
     ----------
