@@ -13,7 +13,7 @@ from typing import NoReturn
 from napari_blush import __version__
 from napari_blush.cli.options import add_settings_options
 from napari_blush.data_model.settings import RefinementSettings, Settings
-from napari_blush.data_model.tool_settings import PostprocessSettings
+from napari_blush.data_model.tool_settings import PostprocessSettings, SimulationSettings
 
 _USAGE_ERROR = 2
 
@@ -89,6 +89,16 @@ def _postprocess_files(parser: argparse.ArgumentParser) -> None:
     _add_output_folder(parser)
 
 
+def _simulate_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model",
+        type=Path,
+        metavar="MODEL",
+        help="atomic model (.pdb or .cif, plain or .gz) or map (.mrc, .map or .ccp4)",
+    )
+    _add_output_folder(parser)
+
+
 def _add_output_folder(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder for what the run writes"
@@ -110,5 +120,13 @@ COMMANDS: dict[str, Command] = {
         module="napari_blush.cli.postprocess",
         settings=PostprocessSettings,
         add_files=_postprocess_files,
+    ),
+    "simulate": Command(
+        summary="Make particle images of an atomic model or a map, with the truth beside",
+        usage="MODEL --output DIR",
+        module="napari_blush.cli.simulate",
+        settings=SimulationSettings,
+        add_files=_simulate_files,
+        aliases={"box_size": "--box"},
     ),
 }
