@@ -328,3 +328,13 @@ def test_real_maps_agree_with_mrcfile(data_dir: Path) -> None:
             np.testing.assert_array_equal(read.volume.numpy(), handle.data)
         assert read.voxel_size == pytest.approx(voxel_size, rel=1e-5)
         assert read.origin_angstrom[0] == pytest.approx(origin, rel=1e-5)
+
+
+def test_equal_maps_are_equal_files(tmp_path: Path) -> None:
+    volume = torch.rand(4, 4, 4)
+    write_map(tmp_path / "a.mrc", volume, 1.5)
+    write_map(tmp_path / "b.mrc", volume, 1.5)
+    written = (tmp_path / "a.mrc").read_bytes()
+    assert written == (tmp_path / "b.mrc").read_bytes()
+    # The label would hold a date, and the header does not say when.
+    assert b"Created by napari-blush" in written[:1024]

@@ -20,6 +20,9 @@ from napari_blush.io.image_stack import MrcStack as MrcStack
 from napari_blush.io.image_stack import StackImageSource as StackImageSource
 from napari_blush.io.mrc_header import MrcHeader, memory_map, read_header, spacings_of
 
+LABEL = b"Created by napari-blush"
+"""What stands in the headers of our files."""
+
 _ASPECT_TOLERANCE = 1e-3
 _STACK_SUFFIXES = (".mrcs", ".st")
 
@@ -198,3 +201,5 @@ def _write(
         handle.voxel_size = spacing
         if origin is not None:
             handle.header.origin = origin
+        # In place of mrcfile's, which holds the time: equal maps are to be equal files.
+        handle.header.label[0] = LABEL
