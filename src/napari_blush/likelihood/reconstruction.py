@@ -119,4 +119,5 @@ def _to_real_space(solved: Tensor, sums: SliceAccumulator) -> Tensor:
     real = torch.fft.irfftn(full, s=(padded, padded, padded))
     # The box is centred at voxel n // 2 and the transform at voxel 0.
     wanted = (torch.arange(n, device=solved.device) - n // 2) % padded
-    return real[wanted][:, wanted][:, :, wanted].clone()
+    central: Tensor = real[wanted][:, wanted][:, :, wanted]
+    return central

@@ -111,7 +111,7 @@ def signal_r_max(
         Upper bound of the result.
     """
     n = coordinates.box_size
-    power = shell_mean(rfftn_centered(reference).abs() ** 2, n) / n**2
+    power = shell_mean(rfftn_centered(reference).abs() ** 2, n, 3) / n**2
     noise = sigma2_noise.to(power).amin(0).clamp(min=1e-30)
     gain = power / (4 * noise) * shell_counts(coordinates).to(power)
     beyond = gain[: limit + 1].flip(0).cumsum(0).flip(0)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from napari_blush.conventions import FSC_GOLD_STANDARD
-from napari_blush.data_model.results import IterationResult, Outcome, RefinementResult
+from napari_blush.data_model.results import Outcome, RefinementResult
 from napari_blush.likelihood.reconstruction import reconstruct
 from napari_blush.numerics.correlation import resolution_at
 from napari_blush.numerics.sharpening import fsc_weight, guinier_b_factor, sharpen
@@ -26,10 +26,10 @@ from napari_blush.refine.iteration import (
     half_maps_of,
     maximized,
     pose_changes,
-    result_fields,
     symmetrize,
     updated_poses,
 )
+from napari_blush.refine.iteration_result import IterationMaps, iteration_result
 from napari_blush.refine.state import RefinementState
 
 
@@ -46,6 +46,7 @@ def finalize(
     box = context.geometry.box_size
     yield IterationStarted(number, state.sampling, state.accuracy, box, True)
     sums, outcomes = yield from expect(context, state, box)
+    expected = time.perf_counter()
     symmetrize(context, sums)
     half_maps = half_maps_of(context, sums, None)
     generator = torch.Generator().manual_seed(context.settings.seed + 7919 * number)
@@ -82,18 +83,11 @@ def finalize(
         average_p_max=float(torch.cat([o.p_max for o in outcomes]).mean()),
     )
     new = replace(new, iteration=number, progress=progress)
-    last = IterationResult(
-        iteration=number,
-        half_maps=half_maps,
-        references=(final_map, final_map),
-        wiener_maps=half_maps,
-        fsc=curves,
-        resolution_angstrom=resolution,
-        cutoff_shell=None,
-        current_size=box,
-        seconds=time.perf_counter() - started,
-        **result_fields(context, state, new, outcomes),
+    maps = IterationMaps(
+        half_maps, half_maps, (final_map, final_map), curves, None, box, resolution
     )
+    timing = {"expectation": expected - started, "reconstruction": time.perf_counter() - expected}
+    last = iteration_result(context, state, new, outcomes, maps, timing)
     yield IterationFinished(last, new)
     sharpened, factor = sharpened_map(context, half_maps.mean(), curves.corrected, resolution)
     result = RefinementResult(
@@ -114,7 +108,7 @@ def finalize(
 def sharpened_map(
     context: RefinementContext, volume: Tensor, fsc: Tensor, resolution: float
 ) -> tuple[Tensor, float | None]:
-    """Return the FSC-weighted, B-factor corrected map and the B-factor (None: too coarse to fit)."""
+    """Return the FSC-weighted, sharpened map and its B-factor (None: too coarse to fit one)."""
     weight = fsc_weight(fsc)
     voxel = context.geometry.pixel_size
     fit = guinier_b_factor(volume, voxel, to_resolution=resolution, weight=weight)

@@ -125,8 +125,8 @@ def checked_mask(
     low, high = float(mask.min()), float(mask.max())
     if low < -1e-3 or high > 1 + 1e-3:
         raise SettingsError(
-            f"The mask has values from {low:.3g} to {high:.3g}; wanted 0 to 1; threshold and soften "
-            "the map to make a mask."
+            f"The mask has values from {low:.3g} to {high:.3g}; wanted 0 to 1; threshold and "
+            "soften the map to make a mask."
         )
     if high < 0.5:
         raise SettingsError(

@@ -2,19 +2,13 @@
 
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from napari_blush.data_model.half_maps import HalfMaps
 from napari_blush.data_model.poses import Poses
-from napari_blush.data_model.results import (
-    Accuracy,
-    FscCurves,
-    IterationResult,
-    PoseStatistics,
-)
 from napari_blush.likelihood.half_model import HalfModel
 from napari_blush.likelihood.maximization import maximize_parameters, updated_norm
 from napari_blush.likelihood.reconstruction import join_at_low_resolution, reconstruct
@@ -37,21 +31,10 @@ from napari_blush.refine.half_comparison import (
     join_shell,
 )
 from napari_blush.refine.half_expectation import HalfJob, expect_half, search_plan
+from napari_blush.refine.iteration_result import IterationMaps, iteration_result
 from napari_blush.refine.schedule import resolution_shell
 from napari_blush.refine.state import RefinementState
 from napari_blush.regularization.regularizer import RegularizationInput
-
-NO_ACCURACY = Accuracy(999.0, 999.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Reconstructions:
-    """What the M-step of both halves leaves, the sums included for the last iteration."""
-
-    sums: tuple[WeightedSums, WeightedSums]
-    half_maps: HalfMaps
-    fsc: FscCurves
-    fsc_driving: Tensor
 
 
 def expect(
@@ -158,52 +141,23 @@ def iterate(
         change_offset_angstrom=changes[1],
     )
     new = replace(new, iteration=number, progress=progress)
-    result = IterationResult(
-        iteration=number,
-        half_maps=half_maps,
-        references=references,
-        wiener_maps=wiener,
-        fsc=curves,
-        resolution_angstrom=shell_resolution(context, shell),
-        cutoff_shell=regularized.cutoff_shell,
-        current_size=current_size,
-        seconds=time.perf_counter() - started,
-        stage_seconds={
-            "expectation": expected - started,
-            "reconstruction": reconstructed - expected,
-            "regularization": time.perf_counter() - reconstructed,
-        },
-        **result_fields(context, state, new, outcomes),
+    maps = IterationMaps(
+        half_maps,
+        wiener,
+        references,
+        curves,
+        regularized.cutoff_shell,
+        current_size,
+        shell_resolution(context, shell),
     )
+    timing = {
+        "expectation": expected - started,
+        "reconstruction": reconstructed - expected,
+        "regularization": time.perf_counter() - reconstructed,
+    }
+    result = iteration_result(context, state, new, outcomes, maps, timing)
     yield IterationFinished(result, new)
     return new
-
-
-def result_fields(
-    context: RefinementContext,
-    old: RefinementState,
-    new: RefinementState,
-    outcomes: list[ImageOutcomes],
-) -> dict[str, object]:
-    """Return the fields of ``IterationResult`` that come from states and outcomes."""
-    plan = search_plan(context, old.sampling, context.geometry.box_size)
-    first, second = new.models
-    return {
-        "tau2": (first.tau2, second.tau2),
-        "data_vs_prior": first.data_vs_prior,
-        "sigma2_noise": (first.sigma2_noise, second.sigma2_noise),
-        "sigma_offset_angstrom": (first.sigma_offset_angstrom, second.sigma_offset_angstrom),
-        "poses": new.poses,
-        "pose_statistics": pose_statistics(new, outcomes),
-        "pdf_direction": (first.pdf_direction, second.pdf_direction),
-        "group_scale": (first.group_scale, second.group_scale),
-        "sampling": old.sampling,
-        "accuracy": old.accuracy or NO_ACCURACY,
-        "changes_rotation_deg": new.progress.change_rotation_deg,
-        "changes_offset_angstrom": new.progress.change_offset_angstrom,
-        "average_p_max": new.progress.average_p_max,
-        "coarse_size": 2 * plan.levels[0].r_max,
-    }
 
 
 def maximized(
@@ -263,19 +217,6 @@ def pose_changes(context: RefinementContext, old: Poses, new: Poses) -> tuple[fl
     rotation = torch.stack(turned).amin(0).mean()
     moved = (new.shifts_angstrom - old.shifts_angstrom).square().sum(1).mean() / 2
     return float(rotation), float(moved.sqrt())
-
-
-def pose_statistics(state: RefinementState, outcomes: list[ImageOutcomes]) -> PoseStatistics:
-    """Return per-particle figures in the order of the particle table."""
-    n = len(state.random_subset)
-    p_max, n_significant = torch.zeros(n), torch.zeros(n, dtype=torch.int64)
-    log_likelihood = torch.zeros(n, dtype=torch.float64)
-    for half, outcome in enumerate(outcomes, start=1):
-        index = torch.nonzero(state.random_subset == half).flatten()
-        p_max[index] = outcome.p_max
-        n_significant[index] = outcome.n_significant
-        log_likelihood[index] = outcome.log_likelihood
-    return PoseStatistics(p_max, log_likelihood, n_significant, state.norm.float())
 
 
 def shell_resolution(context: RefinementContext, shell: int) -> float:

@@ -33,6 +33,7 @@ from napari_blush.regularization.registry import make_regularizer
 from napari_blush.regularization.regularizer import Regularizer
 
 GIBI = 2**30
+INITIAL_SIGMA_OFFSET = 10.0  # angstrom, RELION's start value
 
 
 def run(
@@ -113,8 +114,7 @@ def run(
             str(device),
             slice_backend(device),
         )
-        for message in messages:
-            yield message
+        yield from messages
         return (yield from auto_refine(context, state, steering or Steering()))
 
 
@@ -255,6 +255,3 @@ def first_model(
         data_vs_prior=torch.zeros(shells),
         tau2=torch.zeros(shells),
     )
-
-
-INITIAL_SIGMA_OFFSET = 10.0  # angstrom, RELION's start value

@@ -49,7 +49,9 @@ def first_sampling(settings: RefinementSettings, geometry: Geometry) -> Sampling
 
 def fine_step_deg(sampling: SamplingState) -> float:
     """Return the angular step of the last pass."""
-    return OrientationGrid(sampling.healpix_order).step_deg / 2**sampling.adaptive_oversampling
+    return float(
+        OrientationGrid(sampling.healpix_order).step_deg / 2**sampling.adaptive_oversampling
+    )
 
 
 def perturb(sampling: SamplingState, generator: torch.Generator) -> SamplingState:

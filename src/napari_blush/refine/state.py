@@ -97,11 +97,7 @@ def state_to_plain(state: RefinementState) -> tuple[dict[str, Tensor], dict[str,
 def state_from_plain(tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) -> RefinementState:
     """Return the state that ``state_to_plain`` took apart."""
     models = tuple(
-        HalfModel(
-            **{name: tensors[f"half{half}.{name}"] for name in _MODEL_TENSORS},
-            **numbers[f"half{half}"],
-        )
-        for half in (1, 2)
+        _model_from_plain(tensors, numbers[f"half{half}"], f"half{half}.") for half in (1, 2)
     )
     accuracy = numbers["accuracy"]
     return RefinementState(
@@ -114,6 +110,13 @@ def state_from_plain(tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) 
         accuracy=None if accuracy is None else Accuracy(**accuracy),
         progress=Progress(**numbers["progress"]),
     )
+
+
+def _model_from_plain(
+    tensors: Mapping[str, Tensor], numbers: Mapping[str, Any], prefix: str
+) -> HalfModel:
+    fields: dict[str, Any] = {name: tensors[prefix + name] for name in _MODEL_TENSORS}
+    return HalfModel(**fields, **numbers)
 
 
 def random_halves(n: int, seed: int) -> Tensor:
