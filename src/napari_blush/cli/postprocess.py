@@ -7,7 +7,7 @@ from pathlib import Path
 from napari_blush.data_model.tool_settings import PostprocessSettings
 from napari_blush.errors import MrcFileError
 from napari_blush.io.mrc import MapFile, read_map
-from napari_blush.validation.postprocess_files import write_postprocess
+from napari_blush.validation.postprocess_files import PostprocessNames, write_postprocess
 from napari_blush.validation.resolution import ResolutionReport, resolution_report
 
 _SAME_SIZE = 1e-3  # relative: what two headers may differ by rounding
@@ -30,7 +30,9 @@ def execute(settings: PostprocessSettings, options: Namespace) -> int:
         seed=settings.seed,
     )
     options.output.mkdir(parents=True, exist_ok=True)
-    paths = write_postprocess(options.output, report)
+    mask_name = None if settings.mask is None else str(settings.mask)
+    names = PostprocessNames(str(options.half1), str(options.half2), mask_name)
+    paths = write_postprocess(options.output, report, names)
     for line in (*summary(report), *(f"Wrote {path}" for path in paths)):
         print(line)
     return 0

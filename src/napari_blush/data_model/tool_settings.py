@@ -1,7 +1,7 @@
 """What a person may set for the smaller jobs: simulate, reconstruct, postprocess."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -72,7 +72,7 @@ class SimulationSettings(Settings):
     seed: int = Field(0, ge=0, description="Seed of all random choices.")
 
     @model_validator(mode="after")
-    def _check_pairs(self) -> Self:
+    def _check_pairs(self) -> "SimulationSettings":
         if self.snr is not None and self.dose is not None:
             raise ValueError(
                 f"Both a signal-to-noise ratio of {self.snr:g} and a dose of {self.dose:g} were "
