@@ -13,7 +13,11 @@ from typing import NoReturn
 from napari_blush import __version__
 from napari_blush.cli.options import add_settings_options
 from napari_blush.data_model.settings import RefinementSettings, Settings
-from napari_blush.data_model.tool_settings import PostprocessSettings, SimulationSettings
+from napari_blush.data_model.tool_settings import (
+    PostprocessSettings,
+    ReconstructionSettings,
+    SimulationSettings,
+)
 
 _USAGE_ERROR = 2
 
@@ -66,9 +70,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _refine_files(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "particles", type=Path, metavar="PARTICLES", help="particles: RELION .star or CryoSPARC .cs"
-    )
+    _add_particles(parser)
     parser.add_argument(
         "--reference",
         type=Path,
@@ -97,6 +99,29 @@ def _simulate_files(parser: argparse.ArgumentParser) -> None:
         help="atomic model (.pdb or .cif, plain or .gz) or map (.mrc, .map or .ccp4)",
     )
     _add_output_folder(parser)
+
+
+def _reconstruct_files(parser: argparse.ArgumentParser) -> None:
+    _add_particles(parser)
+    _add_output_folder(parser)
+
+
+def _add_particles(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "particles", type=Path, metavar="PARTICLES", help="particles: RELION .star or CryoSPARC .cs"
+    )
+    parser.add_argument(
+        "--image-root",
+        type=Path,
+        metavar="DIR",
+        help="folder that image names start from; default: looked for",
+    )
+    parser.add_argument(
+        "--passthrough",
+        type=Path,
+        metavar="FILE",
+        help="CryoSPARC's passthrough .cs file, for what PARTICLES lacks",
+    )
 
 
 def _add_output_folder(parser: argparse.ArgumentParser) -> None:
@@ -128,5 +153,12 @@ COMMANDS: dict[str, Command] = {
         settings=SimulationSettings,
         add_files=_simulate_files,
         aliases={"box_size": "--box"},
+    ),
+    "reconstruct": Command(
+        summary="Reconstruct maps from particles whose poses are known",
+        usage="PARTICLES --output DIR",
+        module="napari_blush.cli.reconstruct",
+        settings=ReconstructionSettings,
+        add_files=_reconstruct_files,
     ),
 }

@@ -66,11 +66,15 @@ def reconstruct_known_poses(
     inserter = _Inserter(particles, settings, r_max, device)
     subset = particles.random_subset
     has_halves = bool((subset == 1).any() and (subset == 2).any() and (subset > 0).all())
-    parts = [subset == 1, subset == 2] if has_halves else [torch.ones_like(subset, dtype=torch.bool)]
+    parts = (
+        [subset == 1, subset == 2] if has_halves else [torch.ones_like(subset, dtype=torch.bool)]
+    )
     sums, done = [], 0
     for part in parts:
         accumulator = SliceAccumulator(n, r_max=r_max, padding=settings.padding, device=device)
-        for batch in torch.nonzero(part).flatten().split(BATCH):
+        index = torch.nonzero(part).flatten()
+        for start in range(0, len(index), BATCH):
+            batch = index[start : start + BATCH]
             inserter.insert(accumulator, batch)
             done += len(batch)
             yield done
