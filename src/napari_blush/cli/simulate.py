@@ -104,8 +104,8 @@ def simulate_into(model: Path, output: Path, settings: SimulationSettings) -> Si
     SettingsError
         When a dose is asked for with a map, whose density has no unit.
     """
-    density, is_absolute = density_of(model, settings)
-    if settings.dose is not None and not is_absolute:
+    density, moved = density_of(model, settings)
+    if settings.dose is not None and moved is None:
         raise SettingsError(
             f"A dose was given with {model}, a map, whose grey values have no unit; wanted a "
             "signal-to-noise ratio (--snr) with maps."
@@ -122,23 +122,29 @@ def simulate_into(model: Path, output: Path, settings: SimulationSettings) -> Si
     _write_particles(output, settings, signal, scale)
     mask = write_maps(output, scale * density, settings.pixel_size, settings.start_map_resolution)
     summary = SimulationSummary(snr, scale, mask_diameter(mask, settings.pixel_size))
-    write_info(output, _info(model, settings, summary))
+    info = _info(model, settings, summary)
+    write_info(output, info if moved is None else {**info, "model_shift_angstrom": moved})
     return summary
 
 
-def density_of(model: Path, settings: SimulationSettings) -> tuple[Volume, bool]:
-    """Return the density of a model on the grid of the images, and whether its unit is known.
+def density_of(
+    model: Path, settings: SimulationSettings
+) -> tuple[Volume, tuple[float, ...] | None]:
+    """Return the density of a model on the grid of the images, and how its atoms were moved.
 
-    That of atoms is in angstrom^-2, less a bulk solvent; that of a map as in the file.
+    That of atoms is in angstrom^-2, less a bulk solvent; that of a map is as in the file, and the
+    movement None. Atoms moved by ``(x, y, z)`` angstrom lie in the frame of the map's file.
     """
     box_size, pixel_size = settings.box_size, settings.pixel_size
     if model.suffix.lower() in _MAP_SUFFIXES:
         file = read_map(model)
-        return match_box(file.volume, file.voxel_size, pixel_size, box_size), False
+        return match_box(file.volume, file.voxel_size, pixel_size, box_size), None
     atoms = read_atoms(model)
     shift = settings.b_factor - float(atoms.b_iso.quantile(_BEST_ORDERED))
+    centered = centered_in_box(atoms.positions, box_size, pixel_size)
+    moved = (centered - atoms.positions)[0]
     density = density_of_atoms(
-        centered_in_box(atoms.positions, box_size, pixel_size),
+        centered,
         atoms.atomic_number,
         (atoms.b_iso + shift).clamp(min=0),
         box_size=box_size,
@@ -146,7 +152,7 @@ def density_of(model: Path, settings: SimulationSettings) -> tuple[Volume, bool]
         occupancies=atoms.occupancy,
         solvent=BulkSolvent(),
     )
-    return density, True
+    return density, tuple(round(angstrom, 6) for angstrom in moved.tolist())
 
 
 def draw_experiment(settings: SimulationSettings) -> tuple[Poses, Exposure]:
