@@ -67,7 +67,7 @@ def test_the_truth_comes_back_on_its_grey_scale(generator: torch.Generator) -> N
     assert maps.voxel_size == VOXEL
     assert float(fourier_shell_correlation(maps.full, truth)[1:TRUSTED].min()) > 0.99
     torch.testing.assert_close(
-        regression(maps.full, truth)[2:TRUSTED], torch.ones(TRUSTED - 2), atol=0.03, rtol=0
+        regression(maps.full, truth)[2:TRUSTED], torch.ones(TRUSTED - 2), atol=0.05, rtol=0
     )
 
 

@@ -2,7 +2,7 @@
 
 import importlib
 from functools import lru_cache
-from typing import Protocol, cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from napari_blush.numerics import slice_kernels_torch
 from napari_blush.numerics.packing import PackedCoordinates
 
 
+@runtime_checkable
 class SliceKernels(Protocol):
     """What a module of slice kernels offers; :mod:`slice_kernels_torch` says what each does."""
 
