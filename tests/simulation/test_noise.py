@@ -65,7 +65,9 @@ def test_noise_of_different_images_is_independent() -> None:
 
 
 @pytest.mark.parametrize(
-    "spectrum", [lambda k: -1 + 0 * k, lambda k: 1 / k, lambda k: 0 * k], ids=str
+    "spectrum",
+    [lambda k: -1 + 0 * k, lambda k: 1 / k, lambda k: 0 * k],
+    ids=["negative", "infinite", "zero"],
 )
 def test_a_spectrum_without_sense_is_refused(spectrum) -> None:
     with pytest.raises(SettingsError, match="noise spectrum"):
