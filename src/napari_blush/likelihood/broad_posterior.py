@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from napari_blush.likelihood.dense_pass import DenseProblem, score_tiles
-from napari_blush.likelihood.posterior import PosteriorWeights
+from napari_blush.likelihood.posterior import PosteriorWeights, log_sum_exp, relative_weights_
 from napari_blush.likelihood.posterior_sums import PosteriorSums
 from napari_blush.likelihood.prepared_images import PreparedImages
 from napari_blush.likelihood.slice_bank import SliceBank
@@ -66,7 +66,7 @@ class BroadPosteriorSums:
         phases : (t, insert_count) complex64
         """
         b, t, k = problem.images.shape
-        log_evidence = torch.logsumexp(log_orientation, 1)
+        log_evidence = log_sum_exp(log_orientation, 1)
         mass = torch.where(kept, torch.exp(log_orientation - log_evidence[:, None]), 0).sum(1)
         normalizer = log_evidence + torch.log(mass)
         data, weight = self._collected()
@@ -83,7 +83,7 @@ class BroadPosteriorSums:
         best_offset = torch.zeros(b, dtype=torch.int64, device=moved.device)
         for part, tile in score_tiles(problem, self.bank):
             tile += problem.offset_log_prior[:, :, None] - normalizer[:, None, None]
-            weights = tile.exp_()
+            weights = relative_weights_(tile)
             weights *= kept[:, None, part]
             by_orientation = weights.sum(1)
             flat = weights.reshape(b * t, -1)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from napari_blush.likelihood.posterior import relative_weights_
 from napari_blush.likelihood.slice_bank import SliceBank
 from napari_blush.likelihood.squared_difference import as_real_rows
 
@@ -72,7 +73,7 @@ def dense_marginals(problem: DenseProblem, bank: SliceBank) -> Marginals:
         shrink = torch.exp(best - new_best)
         best = new_best
         tile -= best[:, None, None]
-        tile.exp_()
+        relative_weights_(tile)
         by_orientation[:, part] = torch.log(tile.sum(1)) + best[:, None]
         offset_sum = offset_sum * shrink[:, None] + tile.sum(2)
     return Marginals(by_orientation, torch.log(offset_sum) + best[:, None])

@@ -28,18 +28,28 @@ from napari_blush.likelihood.pose_candidates import (
     pad_lists,
     refine_candidates,
 )
-from napari_blush.likelihood.posterior import posterior_weights, significant, winner_takes_all
+from napari_blush.likelihood.posterior import (
+    log_sum_exp,
+    posterior_weights,
+    significant,
+    winner_takes_all,
+)
 from napari_blush.likelihood.posterior_sums import PosteriorSums, TrialPoses
 from napari_blush.likelihood.prepared_images import ImagePreparer, PreparedImages
 from napari_blush.likelihood.search_plan import SearchLevel, SearchPlan
-from napari_blush.likelihood.slice_bank import SliceBank, squared_magnitude
-from napari_blush.likelihood.squared_difference import gathered_log_likelihood, shifted_images
+from napari_blush.likelihood.slice_bank import SliceBank
+from napari_blush.likelihood.squared_difference import (
+    gathered_log_likelihood,
+    gathered_power,
+    shifted_images,
+    squared_parts,
+)
 from napari_blush.likelihood.work_budget import WorkBudget
 from napari_blush.numerics.orientation_grid import neighbors_within
 from napari_blush.numerics.packing import PackedCoordinates, shift_phases
 
 LOCAL_CUTOFF_SIGMAS = 3.0  # a local search looks this far (RELION)
-BROAD_FRACTION = 0.1  # an exhaustive pass with more of its grid significant is broad
+BROAD_FRACTION = 0.03  # an exhaustive pass with more of its grid significant is broad
 CC_ORIENTATIONS, CC_OFFSETS = 16, 6  # kept between passes of alignment by cross-correlation
 
 
@@ -143,12 +153,12 @@ class Expectation:
         """Take one batch through all passes."""
         if self.plan.local_sigma_deg is None:
             images, rows, candidates = self._exhaustive(images, rows)
+            if candidates is None:
+                return
         else:
             candidates = self._neighborhood(rotations, self.plan.local_sigma_deg)
         first = 0 if self.plan.local_sigma_deg is not None else 1
         for number in range(first, len(self.plan.levels)):
-            if len(images) == 0:
-                return
             level = self.plan.levels[number]
             if level.last:
                 self._last_pass(images, rows, candidates, number)
@@ -175,7 +185,7 @@ class Expectation:
 
     def _exhaustive(
         self, images: PreparedImages, rows: Tensor
-    ) -> tuple[PreparedImages, Tensor, PoseCandidates]:
+    ) -> tuple[PreparedImages, Tensor, PoseCandidates | None]:
         """Compare with the whole first grid; return the images that go on and their candidates."""
         level, bank = self.plan.levels[0], self.banks[0]
         count = bank.count
@@ -201,6 +211,8 @@ class Expectation:
                     self._stop_early(images, rows, problem, marginals, kept, broad)
                     images, rows = images.rows(~broad), rows[~broad.cpu()]
                     marginals = Marginals(*(m[~broad] for m in marginals))
+        if len(images) == 0:
+            return images, rows, None
         orientation = bank.kept_index[None].expand(len(images), -1)
         prior = self.direction_log_priors[0][pixel][None].expand(len(images), -1)
         return images, rows, self._keep(marginals, orientation, prior, None)
@@ -258,7 +270,7 @@ class Expectation:
             if self.options.cross_correlation:
                 marginals = Marginals(scores.amax(1), scores.amax(2))
             else:
-                marginals = Marginals(torch.logsumexp(scores, 1), torch.logsumexp(scores, 2))
+                marginals = Marginals(log_sum_exp(scores, 1), log_sum_exp(scores, 2))
             parts.append((chosen, self._keep(marginals, own.orientation, own.log_prior, own)))
         return _in_order(parts)
 
@@ -275,7 +287,7 @@ class Expectation:
                 posterior = winner_takes_all(scores)
             else:
                 posterior = posterior_weights(scores, self.options.adaptive_fraction)
-            self.sums.add_gathered(part, rows[chosen.cpu()], trial, slices, posterior)
+            self.sums.add_gathered(part, rows[chosen.cpu()], trial, *slices, posterior)
 
     def _descend(self, candidates: PoseCandidates, number: int) -> PoseCandidates:
         """Return the candidates on the grid of pass ``number``."""
@@ -295,12 +307,12 @@ class Expectation:
 
     def _score(
         self, images: PreparedImages, own: PoseCandidates, number: int
-    ) -> tuple[Tensor, Tensor, TrialPoses]:
-        """Return log-weights ``(b, t, o)``, the slices and the poses of a gathered pass."""
+    ) -> tuple[Tensor, tuple[Tensor, Tensor], TrialPoses]:
+        """Return log-weights ``(b, t, o)``, slices with their squares, and poses of a pass."""
         level, bank = self.plan.levels[number], self.banks[number]
         count = bank.count
         slices = bank.lookup(own.orientation)
-        slices_power = squared_magnitude(slices)
+        squares = squared_parts(slices)
         if level.fine_offsets:
             offset_px = self.fine_offsets_px[own.offset].flatten(1, 2)
             children = self.fine_offsets_px.shape[1]
@@ -314,16 +326,17 @@ class Expectation:
         weighted = images.masked[:, :count] * images.ctf[:, :count]
         moved = shifted_images(weighted, phases[..., :count])
         ctf_power = images.ctf[:, :count] ** 2
-        scores = gathered_log_likelihood(moved, ctf_power, slices, slices_power)
+        scores = gathered_log_likelihood(moved, ctf_power, slices, squares)
         if self.options.cross_correlation:
-            power = torch.bmm(ctf_power[:, None], slices_power.transpose(1, 2))
+            power = gathered_power(ctf_power, squares)
             scores = (scores + 0.5 * power) * torch.rsqrt(power.clamp(min=1e-30))
             scores = scores + torch.where(torch.isfinite(own.log_prior), 0.0, -torch.inf)[:, None]
         else:
             scores += own.log_prior[:, None]
         prior = self._offset_log_prior(images, offset_px)
         scores += torch.where(valid, prior, -torch.inf)[:, :, None]
-        return scores, slices, TrialPoses(bank, own.orientation, offset_px, phases)
+        trial = TrialPoses(bank, own.orientation, offset_px, phases)
+        return scores, (slices, squares), trial
 
     def _keep(
         self,

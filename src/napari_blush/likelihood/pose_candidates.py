@@ -58,7 +58,7 @@ def pad_lists(owner: Tensor, values: Tensor, n_owners: int, fill: float) -> Tens
 def candidates_from_mask(
     orientation: Tensor, log_prior: Tensor, kept: Tensor, offset: Tensor, offset_kept: Tensor
 ) -> PoseCandidates:
-    """Return the kept part of ``(b, o)`` orientations and ``(b, t)`` offsets, packed to the left."""
+    """Return the kept part of ``(b, o)`` orientations and ``(b, t)`` offsets, left-packed."""
     b = kept.shape[0]
     owner, column = torch.nonzero(kept, as_tuple=True)
     t_owner, t_column = torch.nonzero(offset_kept, as_tuple=True)

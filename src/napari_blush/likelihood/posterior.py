@@ -6,15 +6,25 @@ import torch
 from torch import Tensor
 
 LOG_WEIGHT_FLOOR = 40.0  # exp(-40) of the best: nothing that far down can add up to anything
+_NO_UNDERFLOW = -80.0  # exp of less is next to nothing, and many times slower to compute
 _BISECTIONS = 18  # resolves the threshold to 40 / 2^18 in log weight
 
 
-def log_normalizer(log_weights: Tensor) -> Tensor:
-    """Return ``log sum exp`` over all but the first axis, ``(b, ...)`` to ``(b,)``.
+def relative_weights_(log_weights: Tensor) -> Tensor:
+    """Return ``exp`` of log-weights in place; ``exp(-80)`` stands for anything smaller.
 
-    Entries of minus infinity carry no weight; a row must have at least one finite entry.
+    The clamp keeps the exponential away from subnormal results, which take a hundred times as
+    long; what it adds is below single precision as long as the largest log-weight is near 0.
     """
-    return torch.logsumexp(log_weights.flatten(1), dim=1)
+    return log_weights.clamp_(min=_NO_UNDERFLOW).exp_()
+
+
+def log_sum_exp(log_weights: Tensor, dim: int) -> Tensor:
+    """Return ``log sum exp`` along one axis; minus infinity where all entries are."""
+    best = log_weights.amax(dim, keepdim=True)
+    best = torch.where(torch.isfinite(best), best, 0.0)
+    total = relative_weights_(log_weights - best).sum(dim)
+    return torch.log(total) + best.squeeze(dim)
 
 
 def significance_threshold(log_weights: Tensor, fraction: float) -> Tensor:
@@ -34,7 +44,7 @@ def significance_threshold(log_weights: Tensor, fraction: float) -> Tensor:
     """
     best = log_weights.amax(1)
     relative = log_weights - best[:, None]
-    weights = torch.exp(relative)
+    weights = relative_weights_(relative.clone())
     wanted = fraction * weights.sum(1)
     low = torch.full_like(best, -LOG_WEIGHT_FLOOR)
     high = torch.zeros_like(best)
@@ -71,10 +81,10 @@ def posterior_weights(log_weights: Tensor, fraction: float) -> PosteriorWeights:
     """Normalise log-weights ``(b, t, o)`` and drop the insignificant tail."""
     b = log_weights.shape[0]
     flat = log_weights.reshape(b, -1)
-    log_evidence = torch.logsumexp(flat, dim=1)
+    log_evidence = log_sum_exp(flat, 1)
     threshold = significance_threshold(flat, fraction)
     kept = flat >= threshold[:, None]
-    weights = torch.exp(flat - log_evidence[:, None]) * kept
+    weights = relative_weights_(flat - log_evidence[:, None]) * kept
     p_max, best = weights.max(1)
     weights = weights / weights.sum(1, keepdim=True)
     return PosteriorWeights(

@@ -9,7 +9,7 @@ from napari_blush.data_model.particles import Particles
 from napari_blush.likelihood.half_model import HalfModel
 from napari_blush.likelihood.posterior import PosteriorWeights
 from napari_blush.likelihood.prepared_images import PreparedImages
-from napari_blush.likelihood.slice_bank import SliceBank, squared_magnitude
+from napari_blush.likelihood.slice_bank import SliceBank
 from napari_blush.likelihood.squared_difference import as_real_rows, shifted_images
 from napari_blush.likelihood.weighted_sums import ImageOutcomes, WeightedSums
 from napari_blush.numerics.packing import PackedCoordinates, packed_shell_sum
@@ -71,6 +71,7 @@ class PosteriorSums:
         rows: Tensor,
         trial: TrialPoses,
         slices: Tensor,
+        squares: Tensor,
         posterior: PosteriorWeights,
     ) -> None:
         """Add images whose trial orientations are their own.
@@ -84,6 +85,8 @@ class PosteriorSums:
         trial : TrialPoses
         slices : (b, o, k) complex64
             Slices of the trial orientations.
+        squares : (b, o, 2 k) float32
+            Their ``squared_parts``.
         posterior : PosteriorWeights
         """
         weights = posterior.weights
@@ -95,7 +98,8 @@ class PosteriorSums:
         phases = trial.phases[..., :k]
         moved = images.masked[:, None, :k] * phases
         cross = (moved * expected.conj()).real.sum(1) * images.ctf[:, :k]
-        power = torch.bmm(by_orientation[:, None], squared_magnitude(slices))[:, 0]
+        power = torch.bmm(by_orientation[:, None], squares)[:, 0]
+        power = power.view(len(power), k, 2).sum(-1)
         self._residuals(images, rows, cross, power * images.ctf[:, :k] ** 2)
         self._offsets(images, trial.offset_px, weights.sum(2))
         self._directions(trial, by_orientation)

@@ -118,5 +118,4 @@ class SliceBank:
 
 def squared_magnitude(slices: Tensor) -> Tensor:
     """Return ``|slices|^2`` as float32."""
-    parts = torch.view_as_real(slices)
-    return (parts * parts).sum(-1)
+    return slices.real.square().addcmul_(slices.imag, slices.imag)

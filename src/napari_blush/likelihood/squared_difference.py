@@ -59,8 +59,23 @@ def dense_log_likelihood(
     return cross.view(b, t, -1).sub_(power[:, None, :], alpha=0.5)
 
 
+def squared_parts(slices: Tensor) -> Tensor:
+    """Return the squares of real and imaginary parts, complex ``(..., k)`` to ``(..., 2 k)``.
+
+    Pairs are not added up: weighting both with the same number in a product does that for free.
+    """
+    rows = as_real_rows(slices)
+    return rows * rows
+
+
+def gathered_power(ctf_power: Tensor, squares: Tensor) -> Tensor:
+    """Return ``<C^2 / sigma^2, |P_o|^2>``, ``(b, k)`` and ``(b, o, 2 k)`` to ``(b, 1, o)``."""
+    doubled = ctf_power.repeat_interleave(2, dim=-1)
+    return torch.bmm(doubled[:, None, :], squares.transpose(1, 2))
+
+
 def gathered_log_likelihood(
-    images: Tensor, ctf_power: Tensor, slices: Tensor, slices_power: Tensor
+    images: Tensor, ctf_power: Tensor, slices: Tensor, squares: Tensor
 ) -> Tensor:
     """Return log-likelihoods of each image against slices of its own.
 
@@ -69,15 +84,15 @@ def gathered_log_likelihood(
     images : (b, t, k) complex64
     ctf_power : (b, k) float32
     slices : (b, o, k) complex64
-    slices_power : (b, o, k) float32
+    squares : (b, o, 2 k) float32
+        ``squared_parts`` of the slices.
 
     Returns
     -------
     (b, t, o) float32
     """
     cross = torch.bmm(as_real_rows(images), as_real_rows(slices).transpose(1, 2))
-    power = torch.bmm(ctf_power[:, None, :], slices_power.transpose(1, 2))
-    return cross.sub_(power, alpha=0.5)
+    return cross.sub_(gathered_power(ctf_power, squares), alpha=0.5)
 
 
 def correlation_from_terms(cross: Tensor, power: Tensor) -> Tensor:

@@ -116,7 +116,7 @@ def measured_accuracy(
 def counted(
     context: RefinementContext, before: RefinementState, after: RefinementState, size: int
 ) -> Progress:
-    """Return the counters after an iteration: has the resolution, have the poses improved?"""
+    """Return the counters after an iteration: of resolution gained and of poses changed."""
     geometry = context.geometry
     progress = after.progress
     resolution = progress.resolution_shell / (geometry.box_size * geometry.pixel_size)

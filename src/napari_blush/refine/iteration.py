@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import replace
 
 import torch
@@ -15,6 +16,7 @@ from napari_blush.likelihood.reconstruction import join_at_low_resolution, recon
 from napari_blush.likelihood.weighted_sums import ImageOutcomes, WeightedSums
 from napari_blush.numerics.filters import low_pass
 from napari_blush.numerics.rotations import geodesic_distance_deg
+from napari_blush.refine.both_halves import run_in_turn, run_side_by_side
 from napari_blush.refine.context import RefinementContext
 from napari_blush.refine.events import (
     ExpectationProgress,
@@ -42,29 +44,32 @@ def expect(
 ) -> Generator[
     RefinementEvent, None, tuple[tuple[WeightedSums, WeightedSums], list[ImageOutcomes]]
 ]:
-    """Run the E-step of both halves, one after the other."""
+    """Run the E-step of both halves."""
     number = state.iteration + 1
     plan = search_plan(context, state.sampling, current_size)
     correlation = number == 1 and context.settings.first_iteration_cc
     total = len(state.random_subset)
-    sums, outcomes, done = [], [], 0
+    outcomes, runs = [], []
     for half in (1, 2):
         index = torch.nonzero(state.random_subset == half).flatten()
         job = HalfJob(
             index, state.models[half - 1], state.poses, state.norm, plan, current_size, correlation
         )
-        outcome = ImageOutcomes.empty(len(index))
-        step = expect_half(context, job, outcome)
+        outcomes.append(ImageOutcomes.empty(len(index)))
+        runs.append(expect_half(context, job, outcomes[-1]))
+    threads = torch.get_num_threads()
+    parallel = context.device.type == "cpu" and threads > 1
+    both = run_side_by_side(runs, threads) if parallel else run_in_turn(runs)
+    done = [0, 0]
+    with closing(both):
         while True:
             try:
-                count = next(step)
+                half, count = next(both)
             except StopIteration as finished:
-                sums.append(finished.value)
-                break
-            yield ExpectationProgress(number, half, done + count, total)
-        outcomes.append(outcome)
-        done += len(index)
-    return (sums[0], sums[1]), outcomes
+                first, second = finished.value
+                return (first, second), outcomes
+            done[half] = count
+            yield ExpectationProgress(number, half + 1, sum(done), total)
 
 
 def symmetrize(context: RefinementContext, sums: tuple[WeightedSums, WeightedSums]) -> None:

@@ -16,6 +16,7 @@ from napari_blush.numerics.orientation_grid import OrientationGrid
 from napari_blush.refine.state import Progress
 
 FINE_ENOUGH = 0.75  # of the rotational accuracy: a smaller step brings nothing
+GRID_LIMITED = 2.0  # times the accuracy: a step so coarse is what limits the poses
 STEP_OF_ACCURACY = 0.75  # offset step as a part of the translational accuracy
 LARGEST_NEW_STEP_PX = 1.5  # in the pixels of the images, before oversampling
 RANGE_OF_CHANGE = 5.0  # the offset search reaches so many times the last changes
@@ -72,13 +73,17 @@ def next_sampling(
 ) -> tuple[SamplingState, Progress]:
     """Return the sampling of the next iteration and the counters it leaves.
 
-    Finer only when neither resolution nor poses improve any more, and never much finer than the
-    accuracy can use.
+    Finer when neither resolution nor poses improve any more, and never much finer than the
+    accuracy can use. A global search that is clearly coarser than the accuracy does not wait: its
+    poses cannot settle, whatever the iterations.
     """
     stalled = progress.iterations_without_gain >= 1 and progress.iterations_without_change >= 1
-    if not stalled:
+    step_deg = fine_step_deg(sampling)
+    stays_global = sampling.healpix_order + 1 < settings.local_search_from
+    limited_by_grid = stays_global and step_deg > GRID_LIMITED * accuracy.rotation_deg
+    if not stalled and not limited_by_grid:
         return sampling, progress
-    if fine_step_deg(sampling) < FINE_ENOUGH * accuracy.rotation_deg:
+    if step_deg < FINE_ENOUGH * accuracy.rotation_deg:
         return sampling, replace(progress, fine_enough=True)
     finer = replace(sampling, healpix_order=sampling.healpix_order + 1)
     step, reach = _offset_search(sampling, progress, accuracy, geometry)
