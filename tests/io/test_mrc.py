@@ -98,8 +98,13 @@ def test_written_maps_satisfy_the_format(tmp_path: Path) -> None:
     write_stack(tmp_path / "a.mrcs", torch.randn(3, 8, 8), 1.25, dtype=torch.float16)
     assert mrcfile.validate(tmp_path / "a.mrc")
     assert mrcfile.validate(tmp_path / "a.mrcs")
+    with mrcfile.open(tmp_path / "a.mrc") as handle:
+        assert handle.is_volume()
+        assert handle.voxel_size.z == 1.25
+        assert handle.header.rms == pytest.approx(handle.data.std(), rel=1e-5)
     with mrcfile.open(tmp_path / "a.mrcs") as handle:
         assert handle.is_image_stack()
+        assert handle.voxel_size.z == 1.25
         assert handle.data.dtype == np.float16
     assert MrcStack(tmp_path / "a.mrcs").pixel_size == 1.25
 
@@ -180,7 +185,7 @@ def test_values_that_do_not_fit_are_refused_and_the_old_file_stays(tmp_path: Pat
         write_map(path, torch.full((4, 4, 4), 1e6), 1.0, dtype=torch.float16)
     with pytest.raises(MrcFileError, match="float32 or float16"):
         write_map(path, torch.ones(4, 4, 4), 1.0, dtype=torch.float64)
-    with pytest.raises(MrcFileError, match="above zero"):
+    with pytest.raises(MrcFileError, match="more than zero"):
         write_map(path, torch.ones(4, 4, 4), 0.0)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

@@ -56,6 +56,12 @@ def atomic_write(path: Path, error: type[BlushError]) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, content: bytes, error: type[BlushError]) -> None:
+    """Write a file whole or not at all; see ``atomic_write``."""
+    with atomic_write(path, error) as temporary:
+        temporary.write_bytes(content)
+
+
 def reason_of(problem: OSError) -> str:
     """Return the end of a sentence that says why the system refused and what to do."""
     known = _REASONS.get(problem.errno or 0)

@@ -7,10 +7,10 @@ into volumes, and many programs write 1 (volume) into image stacks.
 from dataclasses import dataclass
 from pathlib import Path
 
-import mrcfile
 import numpy as np
 import numpy.typing as npt
 import torch
+from mrcfile.dtypes import HEADER_DTYPE
 from torch import Tensor
 
 from napari_blush.conventions import ImageStack, Volume
@@ -106,8 +106,6 @@ def write_map(
     MrcFileError
         When the values do not fit or the disk refuses.
     """
-    if not voxel_size > 0:
-        raise MrcFileError(f"Voxel size {voxel_size} A was given for {path}; wanted above zero.")
     with atomic_write(Path(path), MrcFileError) as temporary:
         _write(temporary, _as_stored(path, volume, dtype), voxel_size, origin, is_volume=True)
 
@@ -191,15 +189,29 @@ def _write(
     *,
     is_volume: bool,
 ) -> None:
-    with mrcfile.new(path, overwrite=True) as handle:
-        handle.set_data(values)
-        if is_volume:
-            handle.set_volume()
-        else:
-            handle.set_image_stack()
-        # An image stack has mz = 1, so that RELION's stacks keep their pixel size along z.
-        handle.voxel_size = spacing
-        if origin is not None:
-            handle.header.origin = origin
-        # In place of mrcfile's, which holds the time: equal maps are to be equal files.
-        handle.header.label[0] = LABEL
+    if not spacing > 0:
+        raise MrcFileError(f"Spacing {spacing} A was given for {path}; wanted more than zero.")
+    header = np.zeros((), dtype=np.dtype(HEADER_DTYPE).newbyteorder("<"))
+    n_sections, n_rows, n_columns = values.shape
+    # An image stack is a cell of one section, so that the pixel size along z is right as well.
+    grid = (n_columns, n_rows, n_sections if is_volume else 1)
+    statistics = values.astype(np.float32)
+    fields = {
+        "nx": n_columns, "ny": n_rows, "nz": n_sections,
+        "mode": 12 if values.dtype == np.float16 else 2,
+        "mx": grid[0], "my": grid[1], "mz": grid[2],
+        "mapc": 1, "mapr": 2, "maps": 3, "ispg": int(is_volume), "nversion": 20141,
+        "map": b"MAP ", "machst": (0x44, 0x44, 0, 0), "nlabl": 1,
+        "dmin": statistics.min(), "dmax": statistics.max(),
+        "dmean": statistics.mean(dtype=np.float64), "rms": statistics.std(dtype=np.float64),
+    }  # fmt: skip
+    for name, value in fields.items():
+        header[name] = value
+    header["cella"] = tuple(spacing * n for n in grid)
+    header["cellb"] = (90.0, 90.0, 90.0)
+    header["origin"] = origin or (0.0, 0.0, 0.0)
+    # Without the time: equal maps are to be equal files.
+    header["label"][0] = LABEL
+    with path.open("wb") as handle:
+        handle.write(header.tobytes())
+        handle.write(values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes())

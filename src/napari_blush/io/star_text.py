@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_blush.errors import StarFileError
-from napari_blush.io.atomic import atomic_write
+from napari_blush.io.atomic import write_bytes
 from napari_blush.io.star_table import Column, StarBlock
 
 
@@ -20,8 +20,7 @@ def write_star(path: Path, blocks: Sequence[StarBlock], *, comment: str = "versi
         When the columns of a block differ in length or the disk refuses.
     """
     text = "".join(_block_text(path, block, comment) for block in blocks)
-    with atomic_write(path, StarFileError) as temporary:
-        temporary.write_bytes(text.encode("utf-8", errors="surrogateescape"))
+    write_bytes(path, text.encode("utf-8", errors="surrogateescape"), StarFileError)
 
 
 def as_column(values: npt.ArrayLike) -> Column:
