@@ -1,3 +1,4 @@
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from napari_blush.data_model.optics_group import OpticsGroup
 from napari_blush.data_model.particles import ImagesInMemory, Particles
 from napari_blush.data_model.poses import Poses
 from napari_blush.errors import BlushError, MrcFileError, StarFileError
-from napari_blush.io.mrc import write_stack
+from napari_blush.io.mrc import read_map, write_stack
 from napari_blush.io.star import pose_columns, read_particles, write_particles
 from napari_blush.io.star_table import read_star
 
@@ -486,3 +487,34 @@ def test_no_change_of_a_token_gives_anything_but_a_sentence(
         read_particles(folder / "p.star")
     except BlushError as error:
         assert str(error).endswith(".")
+
+
+@pytest.mark.relion
+def test_relion_reconstructs_the_same_map_from_what_we_write(folder: Path) -> None:
+    generator = torch.Generator().manual_seed(4)
+    n = 12
+    write_stack(folder / "a.mrcs", torch.randn(n, 16, 16, generator=generator), 2.0)
+    angles = 180 * torch.rand(n, 3, generator=generator)
+    rows = "".join(
+        f"{i + 1}@a.mrcs 1 {9000 + 99 * i} 9000 20 {a[0]:.4f} {a[1]:.4f} {a[2]:.4f} {i / 3:.2f} 1\n"
+        for i, a in enumerate(angles.tolist())
+    )
+    labels = (
+        "ImageName OpticsGroup DefocusU DefocusV DefocusAngle AngleRot AngleTilt AnglePsi "
+        "OriginXAngst OriginYAngst"
+    )
+    optics = OPTICS.split("first")[0] + "first 1 mtf.star 300 2.7 0.1 2.0 16\n"
+    table = "\ndata_particles\n\nloop_\n" + "".join(f"_rln{x}\n" for x in labels.split())
+    (folder / "theirs.star").write_text(optics + table + rows)
+    particles = read_particles(folder / "theirs.star")
+    # Through matrices and back, so that the signs of angles and shifts are at stake.
+    write_particles(folder / "ours.star", particles, pose_columns(particles.poses))
+    maps = []
+    for name in ("theirs", "ours"):
+        subprocess.run(
+            ["relion_reconstruct", "--i", f"{name}.star", "--o", f"{name}.mrc", "--ctf"],
+            cwd=folder, check=True, capture_output=True, timeout=60,
+        )  # fmt: skip
+        maps.append(read_map(folder / f"{name}.mrc").volume)
+    assert maps[0].std() > 0
+    torch.testing.assert_close(maps[0], maps[1], atol=1e-5 * float(maps[0].std()), rtol=0)
