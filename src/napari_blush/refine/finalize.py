@@ -74,6 +74,7 @@ def finalize(
             models=(models[0], models[1]),
         ),
         outcomes,
+        number,
     )
     changes = pose_changes(context, state.poses, new.poses)
     progress = replace(

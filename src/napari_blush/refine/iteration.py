@@ -39,6 +39,11 @@ from napari_blush.refine.state import RefinementState
 from napari_blush.regularization.regularizer import RegularizationInput
 
 
+def is_by_correlation(context: RefinementContext, number: int) -> bool:
+    """Return whether iteration ``number`` aligns by correlation, blind to the grey scale."""
+    return number == 1 and context.settings.first_iteration_cc
+
+
 def expect(
     context: RefinementContext, state: RefinementState, current_size: int
 ) -> Generator[
@@ -47,7 +52,7 @@ def expect(
     """Run the E-step of both halves."""
     number = state.iteration + 1
     plan = search_plan(context, state.sampling, current_size)
-    correlation = number == 1 and context.settings.first_iteration_cc
+    correlation = is_by_correlation(context, number)
     total = len(state.random_subset)
     outcomes, runs = [], []
     for half in (1, 2):
@@ -136,7 +141,7 @@ def iterate(
         )
         for half in (0, 1)
     )
-    new = updated_poses(context, replace(state, models=(models[0], models[1])), outcomes)
+    new = updated_poses(context, replace(state, models=(models[0], models[1])), outcomes, number)
     changes = pose_changes(context, state.poses, new.poses)
     progress = replace(
         state.progress,
@@ -169,7 +174,7 @@ def maximized(
     context: RefinementContext, state: RefinementState, half: int, sums: WeightedSums, number: int
 ) -> HalfModel:
     """Return the model of a half with its parameters re-estimated."""
-    correlation = number == 1 and context.settings.first_iteration_cc
+    correlation = is_by_correlation(context, number)
     return maximize_parameters(
         state.models[half],
         sums,
@@ -185,15 +190,20 @@ def flatten_solvent(
     """Return references inside the solvent mask; after alignment by correlation, low-passed."""
     kept = [reference.cpu() * context.solvent for reference in references]
     limit = context.settings.initial_low_pass
-    if number == 1 and context.settings.first_iteration_cc and limit is not None:
+    if is_by_correlation(context, number) and limit is not None:
         kept = [low_pass(volume, context.geometry.pixel_size, limit) for volume in kept]
     return kept[0], kept[1]
 
 
 def updated_poses(
-    context: RefinementContext, state: RefinementState, outcomes: list[ImageOutcomes]
+    context: RefinementContext, state: RefinementState, outcomes: list[ImageOutcomes], number: int
 ) -> RefinementState:
-    """Return the state with poses and norm corrections of this iteration."""
+    """Return the state with poses and norm corrections of iteration ``number``.
+
+    Alignment by correlation leaves norms alone: what a reference of unknown grey scale does not
+    explain of an image says nothing about the image.
+    """
+    update_norm = context.settings.norm_correction and not is_by_correlation(context, number)
     rotations = state.poses.rotations.clone()
     shifts = state.poses.shifts_angstrom.clone()
     norm = state.norm.clone()
@@ -202,7 +212,7 @@ def updated_poses(
         index = torch.nonzero(state.random_subset == half + 1).flatten()
         rotations[index] = outcome.rotations
         shifts[index] = outcome.shifts_px * context.geometry.pixel_size
-        if context.settings.norm_correction:
+        if update_norm:
             norm[index], average = updated_norm(
                 norm[index],
                 outcome.residual_power,
