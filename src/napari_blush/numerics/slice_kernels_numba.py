@@ -94,6 +94,8 @@ def insert(
     order: the result does not depend, to the last bit, on the number of threads, and no thread
     needs a volume of its own.
     """
+    if len(rotations) == 0:
+        return
     data, weight = sums
     fixed = (
         torch.view_as_real(data).flatten().numpy(),
