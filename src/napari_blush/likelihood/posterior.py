@@ -22,8 +22,8 @@ def relative_weights_(log_weights: Tensor) -> Tensor:
 def log_sum_exp(log_weights: Tensor, dim: int) -> Tensor:
     """Return ``log sum exp`` along one axis; minus infinity where all entries are."""
     best = log_weights.amax(dim, keepdim=True)
-    best = torch.where(torch.isfinite(best), best, 0.0)
-    total = relative_weights_(log_weights - best).sum(dim)
+    # Where nothing is finite, any finite number does in the difference; the sum below is lost.
+    total = relative_weights_(log_weights - best.clamp(min=torch.finfo(best.dtype).min)).sum(dim)
     return torch.log(total) + best.squeeze(dim)
 
 
