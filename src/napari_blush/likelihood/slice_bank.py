@@ -78,7 +78,7 @@ class SliceBank:
         )
         for start in range(0, len(index), 4096):
             table[start : start + 4096] = self.extract(index[start : start + 4096])
-        self._table = table
+        self._table, self._power = table, None
 
     @property
     def kept(self) -> bool:
