@@ -129,11 +129,11 @@ WHOLE = (
 )
 
 
-def followed(script: Script, printed: io.StringIO) -> list[object]:
+def followed(script: Script, printed: io.StringIO) -> list[tuple[RefinementEvent, str]]:
     """Follow a script; return what was kept, with the text that had been printed by then."""
-    kept: list[object] = []
+    kept: list[tuple[RefinementEvent, str]] = []
 
-    def keep(event: IterationFinished | RunFinished) -> None:
+    def keep(event: RefinementEvent) -> None:
         kept.append((event, printed.getvalue()))
 
     follow(script(), keep, Report(printed, Progress(io.StringIO())))
@@ -155,13 +155,9 @@ def test_a_whole_run_is_told_from_start_to_end() -> None:
 
 def test_what_is_printed_is_kept_already() -> None:
     kept = followed(Script(*WHOLE), io.StringIO())
-    assert [type(event) for event, _ in kept] == [
-        IterationFinished,
-        IterationFinished,
-        RunFinished,
-    ]
-    _, printed_before_first = kept[0]
-    assert "12.00 A" not in printed_before_first
+    assert tuple(event for event, _ in kept) == WHOLE
+    before = next(text for event, text in kept if isinstance(event, IterationFinished))
+    assert "12.00 A" not in before
 
 
 def test_a_run_that_goes_on_says_from_where() -> None:
@@ -192,7 +188,7 @@ def test_an_interrupted_run_says_what_is_kept_and_is_closed(
 def test_a_failure_to_keep_stops_the_run() -> None:
     script = Script(*WHOLE)
 
-    def keep(event: IterationFinished | RunFinished) -> None:
+    def keep(event: RefinementEvent) -> None:
         raise OSError("no space left")
 
     with pytest.raises(OSError, match="no space"):

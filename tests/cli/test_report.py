@@ -84,6 +84,12 @@ def test_iteration_line_says_what_a_person_follows() -> None:
     assert len(header) == len(line)
 
 
+def test_an_accuracy_that_is_not_known_yet_is_a_dash() -> None:
+    stream = io.StringIO()
+    Report(stream).iteration(replace(iteration_result(1), accuracy=Accuracy(999.0, 999.0)))
+    assert stream.getvalue().splitlines()[1].split()[:4] == ["1", "12.80", "A", "-"]
+
+
 def test_header_comes_once_and_lines_align() -> None:
     stream = io.StringIO()
     report = Report(stream)

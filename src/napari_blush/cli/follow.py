@@ -20,8 +20,8 @@ from napari_blush.refine.events import (
     RunStarted,
 )
 
-Keep = Callable[[IterationFinished | RunFinished], None]
-"""Writes down what an event carries; returns when it is on the disk."""
+Keep = Callable[[RefinementEvent], None]
+"""Writes down what an event carries that is worth it; returns when it is on the disk."""
 
 
 def follow(
@@ -34,8 +34,7 @@ def follow(
     events : generator of RefinementEvent
         Closed in every case, so that its memory is freed.
     keep : callable
-        Called with each ``IterationFinished`` and with ``RunFinished``, before they are reported:
-        what is printed is on the disk.
+        Called with each event before it is reported: what is printed is on the disk.
     report : Report
 
     Raises
@@ -48,8 +47,7 @@ def follow(
     whole = 0
     try:
         for event in events:
-            if isinstance(event, IterationFinished | RunFinished):
-                keep(event)
+            keep(event)
             tell(event, report)
             if isinstance(event, RunStarted):
                 whole = event.first_iteration - 1

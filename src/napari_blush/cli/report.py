@@ -11,7 +11,7 @@ from typing import Never, Protocol, runtime_checkable
 
 from tqdm import tqdm
 
-from napari_blush.data_model.results import IterationResult, SamplingState
+from napari_blush.data_model.results import Accuracy, IterationResult, SamplingState
 
 _COLUMNS = (
     ("iter", 4),
@@ -25,6 +25,9 @@ _COLUMNS = (
 )
 _PLAIN_SECONDS = 30.0
 """Where standard error is no terminal a stage is reported at most this often."""
+
+_UNKNOWN = 999.0
+"""Stands for an accuracy that was not estimated yet."""
 
 
 @runtime_checkable
@@ -132,12 +135,12 @@ class Report:
 
 def iteration_line(result: IterationResult) -> str:
     """Return iteration, resolution, accuracy, sampling, offsets, p_max, size and seconds."""
-    accuracy, sampling = result.accuracy, result.sampling
+    sampling = result.sampling
     return _aligned(
         [
             f"{result.iteration}",
             f"{result.resolution_angstrom:.2f} A",
-            f"{accuracy.rotation_deg:.2f} deg {accuracy.translation_angstrom:.2f} A",
+            _accuracy(result.accuracy),
             f"{search(sampling)} {finest_step_deg(sampling):.3g} deg",
             f"{sampling.offset_range_angstrom:.1f} by "
             f"{sampling.offset_step_angstrom / 2**sampling.adaptive_oversampling:.2f} A",
@@ -146,6 +149,12 @@ def iteration_line(result: IterationResult) -> str:
             f"{result.seconds:.1f}",
         ]
     )
+
+
+def _accuracy(accuracy: Accuracy) -> str:
+    if accuracy.rotation_deg >= _UNKNOWN:
+        return "-"
+    return f"{accuracy.rotation_deg:.2f} deg {accuracy.translation_angstrom:.2f} A"
 
 
 def finest_step_deg(sampling: SamplingState) -> float:

@@ -1,0 +1,113 @@
+"""``napari-blush refine``: a refinement from files to a run folder, followed on the terminal."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from torch import Tensor
+
+from napari_blush.cli.follow import follow
+from napari_blush.cli.particles import particles_of
+from napari_blush.cli.report import Report
+from napari_blush.data_model.results import Outcome
+from napari_blush.data_model.settings import RefinementSettings
+from napari_blush.errors import RefinementError
+from napari_blush.io.mrc import read_map
+from napari_blush.io.run_folder import RunWriter, is_finished
+from napari_blush.io.run_history import append_history
+from napari_blush.io.run_settings import read_settings
+from napari_blush.io.run_state import last_whole_iteration, load_state
+from napari_blush.refine.events import (
+    IterationFinished,
+    IterationStarted,
+    RefinementEvent,
+    RunFinished,
+)
+from napari_blush.refine.run import run
+from napari_blush.refine.state import RefinementState, state_from_plain, state_to_plain
+
+_EXIT_CODES = {Outcome.FAILED: 1, Outcome.CANCELLED: 130}
+
+
+def execute(settings: RefinementSettings, options: Namespace) -> int:
+    """Refine what ``options`` names; return the exit code."""
+    report = Report()
+    if options.resume and nothing_is_left_to_do(options.output, settings):
+        report.line(f"The run in {options.output} is finished; its maps are there.")
+        return 0
+    particles = particles_of(options)
+    reference = read_map(options.reference)
+    mask = None if settings.solvent_mask is None else read_map(settings.solvent_mask)
+    with RunWriter(options.output, settings, particles, resume=options.resume) as writer:
+        for message in writer.messages:
+            report.line(message)
+        events = run(
+            settings,
+            particles,
+            (reference.volume, reference.voxel_size),
+            mask=None if mask is None else (mask.volume, mask.voxel_size),
+            resume_from=last_state(options.output) if options.resume else None,
+        )
+        result = follow(events, RunKeeper(writer), report)
+    for line in map_lines(options.output):
+        report.line(line)
+    return _EXIT_CODES.get(result.outcome, 0)
+
+
+def nothing_is_left_to_do(folder: Path, settings: RefinementSettings) -> bool:
+    """Return whether a run is finished, and not only for want of iterations that it now gets."""
+    last = last_whole_iteration(folder)
+    if last is None or not is_finished(folder):
+        return False
+    may_go_on = read_settings(folder).max_iterations <= last < settings.max_iterations
+    return not may_go_on
+
+
+def last_state(folder: Path) -> RefinementState | None:
+    """Return the state to go on from, None where no iteration is whole."""
+    if last_whole_iteration(folder) is None:
+        return None
+    _, tensors, numbers = load_state(folder)
+    return state_from_plain(tensors, numbers)
+
+
+class RunKeeper:
+    """Writes each whole iteration, and at the end the maps.
+
+    The last iteration, on all data, is kept with the end of the run and not as an iteration to go
+    on from: a run that is cut short in it does it again.
+
+    Parameters
+    ----------
+    writer : RunWriter
+    """
+
+    def __init__(self, writer: RunWriter) -> None:
+        self._writer = writer
+        self._is_last = False
+        self._random_subset: Tensor | None = None
+
+    def __call__(self, event: RefinementEvent) -> None:
+        """Keep what an event carries; returns when it is on the disk."""
+        match event:
+            case IterationStarted(final=final):
+                self._is_last = final
+            case IterationFinished(result=result, state=state):
+                self._random_subset = state.random_subset
+                if not self._is_last:
+                    tensors, numbers = state_to_plain(state)
+                    self._writer.write_iteration(result, state.random_subset, tensors, numbers)
+            case RunFinished(result=result):
+                if self._random_subset is None:
+                    raise RefinementError("A run ended before its first iteration; run it anew.")
+                append_history(self._writer.folder, result.last_iteration)
+                self._writer.write_result(result, self._random_subset)
+
+
+def map_lines(folder: Path) -> list[str]:
+    """Return where the maps are."""
+    return [
+        f"Final map {folder / 'run_class001.mrc'}, sharpened "
+        f"{folder / 'run_class001_sharpened.mrc'}.",
+        f"Half-maps {folder / 'run_half1_class001_unfil.mrc'} and "
+        f"{folder / 'run_half2_class001_unfil.mrc'}.",
+    ]

@@ -1,0 +1,136 @@
+"""``refine`` from files to a run folder: what it writes, how it is stopped, and how it goes on."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from napari_blush.cli.main import main
+from napari_blush.data_model.optics_group import OpticsGroup
+from napari_blush.data_model.poses import Poses
+from napari_blush.io.mrc import read_map, write_map, write_stack
+from napari_blush.io.run_state import last_whole_iteration
+from napari_blush.io.star import read_particles, write_particles
+from napari_blush.numerics.filters import low_pass
+from napari_blush.numerics.masks import soft_sphere
+from napari_blush.numerics.rotations import random_rotations
+from napari_blush.simulation.exposure import DefocusPlan, draw_exposure
+from napari_blush.simulation.images import simulate_particles
+from napari_blush.simulation.phantoms import random_blobs
+
+BOX, VOXEL, N = 32, 4.0, 48
+MAPS = ("run_class001.mrc", "run_half1_class001_unfil.mrc", "run_half2_class001_unfil.mrc")
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a small data set: particles, start map, mask."""
+    folder = tmp_path_factory.mktemp("inputs")
+    generator = torch.Generator().manual_seed(7)
+    truth = random_blobs(generator, radius_px=7.0).volume(BOX)
+    poses = Poses(random_rotations(N, generator).double(), torch.zeros(N, 2, dtype=torch.float64))
+    group = OpticsGroup("one", 300.0, 2.7, 0.1, VOXEL, BOX)
+    exposure = draw_exposure(N, (group,), DefocusPlan(), generator)
+    clean = simulate_particles(truth, poses, exposure, spectrum=None)
+    signal_only = clean.images.read(torch.arange(N))
+    images = signal_only / signal_only.std() + torch.randn(N, BOX, BOX, generator=generator)
+    write_stack(folder / "p.mrcs", images, VOXEL)
+    names = {"rlnImageName": [f"{i + 1:06d}@p.mrcs" for i in range(N)]}
+    write_particles(folder / "p.star", clean, names)
+    write_map(folder / "start.mrc", low_pass(truth, VOXEL, 30.0), VOXEL)
+    write_map(folder / "mask.mrc", soft_sphere(BOX, 11.0, 3.0), VOXEL)
+    return folder
+
+
+def command(inputs: Path, output: Path, *options: str) -> list[str]:
+    files = [inputs / "p.star", "--reference", inputs / "start.mrc", "--output", output]
+    basics = "--particle-diameter 90 --initial-low-pass 30 --healpix-order 1 --device cpu --seed 5"
+    return ["refine", *map(str, files), *basics.split(), *options]
+
+
+def same_maps(first: Path, second: Path) -> bool:
+    return all(
+        torch.equal(read_map(first / name).volume, read_map(second / name).volume) for name in MAPS
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(inputs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run three iterations without interruption."""
+    output = tmp_path_factory.mktemp("runs") / "whole"
+    assert main(command(inputs, output, "--max-iterations", "3")) == 0
+    return output
+
+
+def test_maps_tables_and_settings_are_written(inputs: Path, whole: Path) -> None:
+    expected = [*MAPS, "run_class001_sharpened.mrc", "run_data.star", "run_model.star"]
+    expected += ["settings.yaml", "run_it003_half2_class001.mrc", "run_it003_optimiser.star"]
+    assert not [name for name in expected if not (whole / name).is_file()]
+    assert not (whole / "run_it004_data.star").exists()
+    assert not list(whole.glob(".*.part"))
+    assert read_particles(whole / "run_data.star", image_root=inputs).has_poses
+
+
+def test_a_finished_run_is_left_alone(
+    inputs: Path, whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = (whole / "run_class001.mrc").stat().st_mtime_ns
+    assert main(command(inputs, whole, "--max-iterations", "3", "--resume")) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert (whole / "run_class001.mrc").stat().st_mtime_ns == written
+
+
+def test_more_iterations_continue_exactly(inputs: Path, whole: Path, tmp_path: Path) -> None:
+    output = tmp_path / "run"
+    assert main(command(inputs, output, "--max-iterations", "1")) == 0
+    assert main(command(inputs, output, "--max-iterations", "3", "--resume")) == 0
+    assert same_maps(output, whole)
+
+
+def test_resume_of_nothing_is_a_start(inputs: Path, tmp_path: Path) -> None:
+    assert main(command(inputs, tmp_path / "new", "--max-iterations", "1", "--resume")) == 0
+    assert (tmp_path / "new" / "run_class001.mrc").is_file()
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_a_stopped_run_goes_on_exactly(
+    inputs: Path, whole: Path, tmp_path: Path, sent: signal.Signals, code: int
+) -> None:
+    output = tmp_path / "run"
+    arguments = command(inputs, output, "--max-iterations", "3")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "napari_blush", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+    )
+    deadline = time.monotonic() + 120
+    while last_whole_iteration(output) is None and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(sent)
+    said, complaint = process.communicate(timeout=60)
+    assert process.returncode == code, complaint
+    if sent is signal.SIGINT:
+        assert "is kept; the same command with --resume goes on from there." in said
+        assert "Traceback" not in complaint
+    assert not (output / "run_class001.mrc").exists()
+    assert main([*arguments, "--resume"]) == 0
+    assert same_maps(output, whole)
+
+
+def test_a_used_folder_is_refused(
+    inputs: Path, whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command(inputs, whole)) == 1
+    complaint = capsys.readouterr().err
+    assert "holds a run already" in complaint
+    assert len(complaint.splitlines()) == 1
