@@ -32,8 +32,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## refine the sample data and say where the maps are
 	@rm -rf $(DEMO)
 	@$(BIN)/napari-blush refine sample_data/particles.star --reference sample_data/start_map.mrc \
-	  --mask sample_data/mask.mrc --output $(DEMO)
-	@echo "Maps in $(DEMO): run_class001.mrc (final), run_half1_class001_unfil.mrc and run_half2_class001_unfil.mrc"
+	  --mask sample_data/mask.mrc --particle-diameter 160 --initial-low-pass 40 --output $(DEMO)
 
 test: $(STAMP)  ## the whole test suite
 	@$(PYTEST)
