@@ -10,7 +10,7 @@ from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.likelihood.accuracy import N_PARTICLES, AccuracyProblem, estimate_accuracy
 from napari_blush.numerics.orientation_grid import change_pixel_order
 from napari_blush.refine.context import RefinementContext
-from napari_blush.refine.convergence import count_changes, count_resolution, has_converged
+from napari_blush.refine.convergence import has_converged
 from napari_blush.refine.events import IterationStarted, Message, RefinementEvent
 from napari_blush.refine.finalize import finalize
 from napari_blush.refine.half_expectation import image_preparer, reference_slices
@@ -21,7 +21,7 @@ from napari_blush.refine.schedule import (
     next_sampling,
     perturb,
 )
-from napari_blush.refine.state import Progress, RefinementState
+from napari_blush.refine.state import RefinementState
 from napari_blush.refine.steering import (
     ChangeMask,
     ChangeSettings,
@@ -55,13 +55,9 @@ def auto_refine(
             outcome, reason = Outcome.CONVERGED, convergence.reason
             break
         state = prepare(context, state)
-        size = next_current_size(
-            state.progress, state.progress.resolution_shell, context.geometry.box_size
-        )
+        size = next_current_size(state.progress, context.geometry.box_size)
         yield IterationStarted(state.iteration + 1, state.sampling, state.accuracy, size, False)
-        before = state
         state = yield from iterate(context, state, size)
-        state = replace(state, progress=counted(context, before, state, size))
     state = prepare(context, state)
     return (yield from finalize(context, state, outcome, reason))
 
@@ -102,34 +98,13 @@ def measured_accuracy(
     """Return the accuracy of poses against the current reference of half 1."""
     index = torch.nonzero(state.random_subset == 1).flatten()
     chosen = index[torch.randperm(len(index), generator=generator)[:N_PARTICLES]]
-    size = next_current_size(
-        state.progress, state.progress.resolution_shell, context.geometry.box_size
-    )
+    size = next_current_size(state.progress, context.geometry.box_size)
     r_max = min(size // 2, context.coordinates.r_max)
     projector = reference_slices(context, state.models[0], r_max)
     problem = AccuracyProblem(chosen, state.poses.rotations[chosen], r_max, generator)
     return estimate_accuracy(
         problem, state.models[0], image_preparer(context, whiten=True), projector
     )
-
-
-def counted(
-    context: RefinementContext, before: RefinementState, after: RefinementState, size: int
-) -> Progress:
-    """Return the counters after an iteration: of resolution gained and of poses changed."""
-    geometry = context.geometry
-    progress = after.progress
-    resolution = progress.resolution_shell / (geometry.box_size * geometry.pixel_size)
-    progress = count_resolution(progress, resolution)
-    sampling = before.sampling
-    progress = count_changes(
-        progress,
-        progress.change_rotation_deg,
-        progress.change_offset_angstrom,
-        fine_step_deg(sampling),
-        sampling.offset_step_angstrom / 2**sampling.adaptive_oversampling,
-    )
-    return progress
 
 
 def steered(

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, replace
 
+from napari_blush.data_model.results import SamplingState
+from napari_blush.refine.schedule import fine_step_deg
 from napari_blush.refine.state import Progress
 
 SMALL_CHANGE = 0.40  # of a step: poses no longer move
@@ -45,26 +47,20 @@ def count_resolution(progress: Progress, resolution: float) -> Progress:
     )
 
 
-def count_changes(
-    progress: Progress,
-    rotation_deg: float,
-    offset_angstrom: float,
-    fine_step_deg: float,
-    fine_offset_step_angstrom: float,
-) -> Progress:
-    """Return the counters after an iteration that moved poses by these mean amounts."""
-    settled = _settled(rotation_deg, progress.smallest_change_rotation_deg, fine_step_deg)
-    settled = settled and _settled(
-        offset_angstrom, progress.smallest_change_offset_angstrom, fine_offset_step_angstrom
-    )
+def count_changes(progress: Progress, sampling: SamplingState) -> Progress:
+    """Return the counters after an iteration that moved poses as ``progress`` says.
+
+    Poses have settled when both their mean turn and their mean shift are small parts of the step
+    of the last pass, or no smaller than they have been before at this sampling.
+    """
+    turn, shift = progress.change_rotation_deg, progress.change_offset_angstrom
+    offset_step = sampling.offset_step_angstrom / 2**sampling.adaptive_oversampling
+    settled = _settled(turn, progress.smallest_change_rotation_deg, fine_step_deg(sampling))
+    settled = settled and _settled(shift, progress.smallest_change_offset_angstrom, offset_step)
     return replace(
         progress,
-        change_rotation_deg=rotation_deg,
-        change_offset_angstrom=offset_angstrom,
-        smallest_change_rotation_deg=min(rotation_deg, progress.smallest_change_rotation_deg),
-        smallest_change_offset_angstrom=min(
-            offset_angstrom, progress.smallest_change_offset_angstrom
-        ),
+        smallest_change_rotation_deg=min(turn, progress.smallest_change_rotation_deg),
+        smallest_change_offset_angstrom=min(shift, progress.smallest_change_offset_angstrom),
         iterations_without_change=progress.iterations_without_change + 1 if settled else 0,
     )
 

@@ -25,11 +25,10 @@ from napari_blush.refine.iteration import (
     expect,
     half_maps_of,
     maximized,
-    pose_changes,
     symmetrize,
-    updated_poses,
 )
 from napari_blush.refine.iteration_result import IterationMaps, iteration_result
+from napari_blush.refine.pose_update import updated_poses
 from napari_blush.refine.state import RefinementState
 
 
@@ -67,23 +66,7 @@ def finalize(
         )
         for half in (0, 1)
     ]
-    new = updated_poses(
-        context,
-        replace(
-            state,
-            models=(models[0], models[1]),
-        ),
-        outcomes,
-        number,
-    )
-    changes = pose_changes(context, state.poses, new.poses)
-    progress = replace(
-        state.progress,
-        change_rotation_deg=changes[0],
-        change_offset_angstrom=changes[1],
-        average_p_max=float(torch.cat([o.p_max for o in outcomes]).mean()),
-    )
-    new = replace(new, iteration=number, progress=progress)
+    new = updated_poses(context, replace(state, models=(models[0], models[1])), outcomes, number)
     maps = IterationMaps(
         half_maps, half_maps, (final_map, final_map), curves, None, box, resolution
     )

@@ -9,15 +9,14 @@ import torch
 from torch import Tensor
 
 from napari_blush.data_model.half_maps import HalfMaps
-from napari_blush.data_model.poses import Poses
 from napari_blush.likelihood.half_model import HalfModel
-from napari_blush.likelihood.maximization import maximize_parameters, updated_norm
+from napari_blush.likelihood.maximization import maximize_parameters
 from napari_blush.likelihood.reconstruction import join_at_low_resolution, reconstruct
 from napari_blush.likelihood.weighted_sums import ImageOutcomes, WeightedSums
 from napari_blush.numerics.filters import low_pass
-from napari_blush.numerics.rotations import geodesic_distance_deg
 from napari_blush.refine.both_halves import run_in_turn, run_side_by_side
 from napari_blush.refine.context import RefinementContext
+from napari_blush.refine.convergence import count_changes, count_resolution
 from napari_blush.refine.events import (
     ExpectationProgress,
     HalfMapsReconstructed,
@@ -34,14 +33,10 @@ from napari_blush.refine.half_comparison import (
 )
 from napari_blush.refine.half_expectation import HalfJob, expect_half, search_plan
 from napari_blush.refine.iteration_result import IterationMaps, iteration_result
-from napari_blush.refine.schedule import resolution_shell
+from napari_blush.refine.pose_update import is_by_correlation, updated_poses
+from napari_blush.refine.schedule import count_fsc, resolution_shell
 from napari_blush.refine.state import RefinementState
 from napari_blush.regularization.regularizer import RegularizationInput
-
-
-def is_by_correlation(context: RefinementContext, number: int) -> bool:
-    """Return whether iteration ``number`` aligns by correlation, blind to the grey scale."""
-    return number == 1 and context.settings.first_iteration_cc
 
 
 def expect(
@@ -142,15 +137,11 @@ def iterate(
         for half in (0, 1)
     )
     new = updated_poses(context, replace(state, models=(models[0], models[1])), outcomes, number)
-    changes = pose_changes(context, state.poses, new.poses)
-    progress = replace(
-        state.progress,
-        resolution_shell=shell,
-        average_p_max=float(torch.cat([o.p_max for o in outcomes]).mean()),
-        change_rotation_deg=changes[0],
-        change_offset_angstrom=changes[1],
-    )
-    new = replace(new, iteration=number, progress=progress)
+    progress = replace(new.progress, resolution_shell=shell)
+    progress = count_fsc(progress, fsc, current_size)
+    progress = count_resolution(progress, 1 / shell_resolution(context, shell))
+    progress = count_changes(progress, state.sampling)
+    new = replace(new, progress=progress)
     maps = IterationMaps(
         half_maps,
         wiener,
@@ -193,45 +184,6 @@ def flatten_solvent(
     if is_by_correlation(context, number) and limit is not None:
         kept = [low_pass(volume, context.geometry.pixel_size, limit) for volume in kept]
     return kept[0], kept[1]
-
-
-def updated_poses(
-    context: RefinementContext, state: RefinementState, outcomes: list[ImageOutcomes], number: int
-) -> RefinementState:
-    """Return the state with poses and norm corrections of iteration ``number``.
-
-    Alignment by correlation leaves norms alone: what a reference of unknown grey scale does not
-    explain of an image says nothing about the image.
-    """
-    update_norm = context.settings.norm_correction and not is_by_correlation(context, number)
-    rotations = state.poses.rotations.clone()
-    shifts = state.poses.shifts_angstrom.clone()
-    norm = state.norm.clone()
-    models = list(state.models)
-    for half, outcome in enumerate(outcomes):
-        index = torch.nonzero(state.random_subset == half + 1).flatten()
-        rotations[index] = outcome.rotations
-        shifts[index] = outcome.shifts_px * context.geometry.pixel_size
-        if update_norm:
-            norm[index], average = updated_norm(
-                norm[index],
-                outcome.residual_power,
-                models[half].average_norm,
-                context.geometry.box_size,
-            )
-            models[half] = replace(models[half], average_norm=average)
-    return replace(state, poses=Poses(rotations, shifts), norm=norm, models=(models[0], models[1]))
-
-
-def pose_changes(context: RefinementContext, old: Poses, new: Poses) -> tuple[float, float]:
-    """Return the mean turn (degrees, the least over symmetry mates) and the shift change (A)."""
-    turned = [
-        geodesic_distance_deg(operator @ old.rotations, new.rotations)
-        for operator in context.operators.to(old.rotations)
-    ]
-    rotation = torch.stack(turned).amin(0).mean()
-    moved = (new.shifts_angstrom - old.shifts_angstrom).square().sum(1).mean() / 2
-    return float(rotation), float(moved.sqrt())
 
 
 def shell_resolution(context: RefinementContext, shell: int) -> float:

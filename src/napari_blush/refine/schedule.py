@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from napari_blush.conventions import FSC_AGAINST_TRUTH, FSC_GOLD_STANDARD
 from napari_blush.data_model.results import Accuracy, SamplingState
 from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.numerics.orientation_grid import OrientationGrid
@@ -22,6 +23,8 @@ LARGEST_NEW_STEP_PX = 1.5  # in the pixels of the images, before oversampling
 RANGE_OF_CHANGE = 5.0  # the offset search reaches so many times the last changes
 PERTURBATION = 0.5  # largest random shift of the grids, as a part of their step
 HIGH_FSC = 0.2  # at the resolution limit: there is more to be had
+HIGH_P_MAX = 0.1  # mean over the particles: poses are known well enough to go on fast
+SHELLS_BEYOND_FALL = 5  # that are looked at beyond what the fall of the FSC takes
 FAST_GROWTH = 0.25  # of the Nyquist radius, when p_max and FSC are high
 
 
@@ -129,19 +132,36 @@ def resolution_shell(data_vs_prior: Tensor) -> int:
     return max(last if last > first + 3 else first, 5)
 
 
-def next_current_size(progress: Progress, shell: int, box_size: int) -> int:
+def count_fsc(progress: Progress, fsc: Tensor, current_size: int) -> Progress:
+    """Return the counters after an iteration that looked at ``current_size`` and found ``fsc``.
+
+    The next image size reaches at least 5 shells further beyond the resolution than the curve
+    takes from 0.5 to 0.143: the slower it falls, the more may lie beyond. A curve that is still
+    high at the limit of the iteration (once is enough) lets the size grow fast.
+    """
+    falls = _first_below(fsc, FSC_GOLD_STANDARD) - _first_below(fsc, FSC_AGAINST_TRUTH)
+    limit = min(current_size // 2, len(fsc)) - 1
+    return replace(
+        progress,
+        increment_size=max(progress.increment_size, falls + SHELLS_BEYOND_FALL),
+        high_fsc_at_limit=progress.high_fsc_at_limit or float(fsc[limit]) > HIGH_FSC,
+    )
+
+
+def next_current_size(progress: Progress, box_size: int) -> int:
     """Return the image size to look at, from the resolution shell reached so far."""
     grow = progress.increment_size
-    if progress.average_p_max > 0.1 and progress.high_fsc_at_limit:
-        grow = round(FAST_GROWTH * box_size / 2)
-    return min(2 * (shell + grow), box_size)
+    if progress.average_p_max > HIGH_P_MAX and progress.high_fsc_at_limit:
+        grow = max(grow, math.floor(FAST_GROWTH * box_size / 2 + 0.5))
+    return min(2 * (progress.resolution_shell + grow), box_size)
+
+
+def _first_below(fsc: Tensor, threshold: float) -> int:
+    """Return the first shell whose correlation is below ``threshold``; their number if none is."""
+    below = torch.nonzero(fsc < threshold)
+    return int(below[0]) if len(below) else len(fsc)
 
 
 def particle_diameter(settings: RefinementSettings, box_size: int, pixel_size: float) -> float:
     """Return the mask diameter in angstrom: as set, or the box less 5 px."""
     return settings.particle_diameter or (box_size - 5) * pixel_size
-
-
-def angular_step_of(resolution_angstrom: float, diameter: float) -> float:
-    """Return the angular step (degrees) that Crowther's criterion asks for."""
-    return 360.0 / math.ceil(math.pi * diameter / resolution_angstrom)
