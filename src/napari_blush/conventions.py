@@ -14,7 +14,8 @@ Rotations
     columns: the central slice of ``R`` at ``(kx, ky)`` is the volume's transform at
     ``R @ (kx, ky, 0)``. ``R`` is ``Rotation.from_euler("ZYZ", [rot, tilt, psi])`` of SciPy with
     RELION's ``rlnAngleRot/Tilt/Psi`` in degrees (RELION's own matrix is ``R.T``). The viewing
-    direction is ``R[:, 2]``. A volume with symmetry operator ``S`` cannot tell ``R`` from ``S @ R``.
+    direction is ``R[:, 2]``. A volume with symmetry operator ``S`` cannot tell ``R`` from
+    ``S @ R``.
 Shifts
     ``shifts_angstrom`` are ``(x, y)`` and are RELION's ``rlnOriginX/YAngst``: the translation to
     *apply to the image* so that its particle comes to the centre. Multiplying an image's

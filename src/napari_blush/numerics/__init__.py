@@ -1,1 +1,4 @@
-"""Tensor in, tensor out: Fourier, rotations, CTF, projection, FSC, masks. Knows no file, no particle."""
+"""Tensor in, tensor out: Fourier, rotations, CTF, projection, FSC, masks.
+
+Knows no file and no particle.
+"""
