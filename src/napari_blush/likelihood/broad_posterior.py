@@ -82,13 +82,14 @@ class BroadPosteriorSums:
         best_orientation = torch.zeros(b, dtype=torch.int64, device=moved.device)
         best_offset = torch.zeros(b, dtype=torch.int64, device=moved.device)
         for part, tile in score_tiles(problem, self.bank):
+            slices, slices_power = self.bank.tile(part)
             tile += problem.offset_log_prior[:, :, None] - normalizer[:, None, None]
             weights = relative_weights_(tile)
             weights *= kept[:, None, part]
             by_orientation = weights.sum(1)
             flat = weights.reshape(b * t, -1)
-            expected.addmm_(flat, as_real_rows(self.bank.table[part]))
-            power.addmm_(by_orientation, self.bank.table_power[part])
+            expected.addmm_(flat, as_real_rows(slices))
+            power.addmm_(by_orientation, slices_power)
             as_real_rows(data)[part].addmm_(flat.T, moved_rows)
             weight[part].addmm_(by_orientation.T, ctf_power)
             self._add_directions(part, by_orientation)
@@ -115,7 +116,7 @@ class BroadPosteriorSums:
             images,
             rows,
             self.bank,
-            self.bank.kept_index[best_orientation],
+            self.bank.covered[best_orientation],
             offsets_px[best_offset],
             posterior,
         )
@@ -127,7 +128,7 @@ class BroadPosteriorSums:
         accumulator, coordinates = self.sums.sums.accumulator, self.sums.coordinates
         for start in range(0, len(self._data), INSERT_BLOCK):
             part = slice(start, start + INSERT_BLOCK)
-            rotations = self.bank.rotations(self.bank.kept_index[part])
+            rotations = self.bank.rotations(self.bank.covered[part])
             if self.bank.slice_matrix is not None:
                 rotations = rotations @ self.bank.slice_matrix.to(rotations)
             accumulator.insert(rotations, self._data[part], self._weight[part], coordinates)
@@ -136,8 +137,8 @@ class BroadPosteriorSums:
     def _collected(self) -> tuple[Tensor, Tensor]:
         """Return the collecting tables, made on first use."""
         if self._data is None or self._weight is None:
-            shape = (self.bank.table.shape[0], self.insert_count)
-            device = self.bank.table.device
+            shape = (len(self.bank.covered), self.insert_count)
+            device = self.bank.covered.device
             self._data = torch.zeros(shape, dtype=torch.complex64, device=device)
             self._weight = torch.zeros(shape, dtype=torch.float32, device=device)
         return self._data, self._weight
@@ -145,7 +146,7 @@ class BroadPosteriorSums:
     def _add_directions(self, part: slice, by_orientation: Tensor) -> None:
         """Add the weight of viewing directions of one tile."""
         model_order = self.sums.model.pdf_order
-        pixel = self.bank.grid.pixel_of(self.bank.kept_index[part])
+        pixel = self.bank.grid.pixel_of(self.bank.covered[part])
         weight = by_orientation.sum(0).double()
         direction = self.sums.sums.direction
         if model_order <= self.bank.grid.order:

@@ -13,14 +13,19 @@ from torch import Tensor
 
 from napari_blush.likelihood.posterior import relative_weights_
 from napari_blush.likelihood.slice_bank import SliceBank
-from napari_blush.likelihood.squared_difference import as_real_rows
+from napari_blush.likelihood.squared_difference import (
+    as_real_rows,
+    correlation_from_terms,
+    matrix_product,
+)
 
 
 class DenseProblem(NamedTuple):
     """Images and priors of an exhaustive pass.
 
     ``images (b, t, k)`` from ``shifted_images``; ``ctf_power (b, k)``; ``offset_log_prior
-    (b, t)``; ``orientation_log_prior (o,)`` over the kept slices; ``tile`` orientations a time.
+    (b, t)``; ``orientation_log_prior (o,)`` over the covered slices; ``tile`` orientations a time;
+    ``precision`` of the products.
     """
 
     images: Tensor
@@ -28,6 +33,7 @@ class DenseProblem(NamedTuple):
     offset_log_prior: Tensor
     orientation_log_prior: Tensor
     tile: int
+    precision: str = "float32"
 
 
 class Marginals(NamedTuple):
@@ -37,32 +43,35 @@ class Marginals(NamedTuple):
     offset: Tensor
 
 
-def score_tiles(problem: DenseProblem, bank: SliceBank) -> Iterator[tuple[slice, Tensor]]:
-    """Yield (orientations, log-weights ``(b, t, tile)``) over all kept slices of ``bank``.
+def product_tiles(problem: DenseProblem, bank: SliceBank) -> Iterator[tuple[slice, Tensor, Tensor]]:
+    """Yield (orientations, cross terms ``(b, t, tile)``, power terms ``(b, tile)``).
 
     The same memory is reused: a tile is valid until the next one is asked for.
     """
     b, t, _ = problem.images.shape
     rows = as_real_rows(problem.images).reshape(b * t, -1)
-    table, table_power = as_real_rows(bank.table), bank.table_power
-    n_orientations = table.shape[0]
-    scores = torch.empty(b * t * problem.tile, dtype=torch.float32, device=rows.device)
-    for start in range(0, n_orientations, problem.tile):
-        part = slice(start, min(start + problem.tile, n_orientations))
+    total = len(bank.covered)
+    memory = torch.empty(b * t * problem.tile, dtype=torch.float32, device=rows.device)
+    for start in range(0, total, problem.tile):
+        part = slice(start, min(start + problem.tile, total))
         width = part.stop - part.start
-        out = scores[: b * t * width].view(b * t, width)
-        torch.mm(rows, table[part].T, out=out)
-        power = problem.ctf_power @ table_power[part].T
-        prior = problem.orientation_log_prior[part] - 0.5 * power
-        tile = out.view(b, t, width)
-        tile += prior[:, None, :]
+        slices, slices_power = bank.tile(part)
+        out = memory[: b * t * width].view(b * t, width)
+        matrix_product(rows, as_real_rows(slices), problem.precision, out)
+        yield part, out.view(b, t, width), problem.ctf_power @ slices_power.T
+
+
+def score_tiles(problem: DenseProblem, bank: SliceBank) -> Iterator[tuple[slice, Tensor]]:
+    """Yield (orientations, log-weights ``(b, t, tile)``), offsets' priors not yet added."""
+    for part, tile, power in product_tiles(problem, bank):
+        tile += (problem.orientation_log_prior[part] - 0.5 * power)[:, None, :]
         yield part, tile
 
 
 def dense_marginals(problem: DenseProblem, bank: SliceBank) -> Marginals:
     """Return the marginals of the posterior over all kept orientations and all translations."""
     b, t, _ = problem.images.shape
-    n_orientations = bank.table.shape[0]
+    n_orientations = len(bank.covered)
     device = problem.images.device
     by_orientation = torch.empty(b, n_orientations, device=device)
     offset_sum = torch.zeros(b, t, device=device)
@@ -85,17 +94,12 @@ def dense_correlation_maxima(problem: DenseProblem, bank: SliceBank) -> Marginal
     ``problem`` must hold unwhitened images; priors only exclude (minus infinity) or allow (0).
     """
     b, t, _ = problem.images.shape
-    rows = as_real_rows(problem.images).reshape(b * t, -1)
-    n_orientations = bank.table.shape[0]
-    by_orientation = torch.empty(b, n_orientations, device=rows.device)
-    by_offset = torch.full((b, t), -torch.inf, device=rows.device)
-    for start in range(0, n_orientations, problem.tile):
-        part = slice(start, min(start + problem.tile, n_orientations))
-        cross = (rows @ as_real_rows(bank.table[part]).T).view(b, t, -1)
-        power = problem.ctf_power @ bank.table_power[part].T
-        allowed = problem.orientation_log_prior[part]
-        cross *= torch.rsqrt(power.clamp(min=1e-30))[:, None]
-        cross += allowed
-        by_orientation[:, part] = cross.amax(1)
-        by_offset = torch.maximum(by_offset, cross.amax(2))
+    device = problem.images.device
+    by_orientation = torch.empty(b, len(bank.covered), device=device)
+    by_offset = torch.full((b, t), -torch.inf, device=device)
+    for part, cross, power in product_tiles(problem, bank):
+        scores = correlation_from_terms(cross, power[:, None])
+        scores += problem.orientation_log_prior[part]
+        by_orientation[:, part] = scores.amax(1)
+        by_offset = torch.maximum(by_offset, scores.amax(2))
     return Marginals(by_orientation, by_offset)

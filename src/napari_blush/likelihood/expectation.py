@@ -8,7 +8,6 @@ stops early and enters the sums at the grid of that pass.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -28,51 +27,25 @@ from napari_blush.likelihood.pose_candidates import (
     pad_lists,
     refine_candidates,
 )
+from napari_blush.likelihood.pose_scoring import ExpectationOptions, PoseScorer
 from napari_blush.likelihood.posterior import (
     log_sum_exp,
     posterior_weights,
     significant,
     winner_takes_all,
 )
-from napari_blush.likelihood.posterior_sums import PosteriorSums, TrialPoses
+from napari_blush.likelihood.posterior_sums import PosteriorSums
 from napari_blush.likelihood.prepared_images import ImagePreparer, PreparedImages
-from napari_blush.likelihood.search_plan import SearchLevel, SearchPlan
+from napari_blush.likelihood.search_plan import SearchPlan
 from napari_blush.likelihood.slice_bank import SliceBank
-from napari_blush.likelihood.squared_difference import (
-    gathered_log_likelihood,
-    gathered_power,
-    shifted_images,
-    squared_parts,
-)
+from napari_blush.likelihood.squared_difference import shifted_images
 from napari_blush.likelihood.work_budget import WorkBudget
 from napari_blush.numerics.orientation_grid import neighbors_within
-from napari_blush.numerics.packing import PackedCoordinates, shift_phases
+from napari_blush.numerics.packing import PackedCoordinates
 
 LOCAL_CUTOFF_SIGMAS = 3.0  # a local search looks this far (RELION)
 BROAD_FRACTION = 0.03  # an exhaustive pass with more of its grid significant is broad
 CC_ORIENTATIONS, CC_OFFSETS = 16, 6  # kept between passes of alignment by cross-correlation
-
-
-@dataclass(frozen=True, slots=True)
-class ExpectationOptions:
-    """What kind of comparison is made.
-
-    Parameters
-    ----------
-    adaptive_fraction : float
-        Posterior mass kept between passes, and of the last pass.
-    cross_correlation : bool
-        Align by correlation, winner takes all.
-    signal_r_max : int
-        Fourier radius beyond which the reference holds nothing to compare with.
-    insert_r_max : int
-        Fourier radius up to which images are back-projected.
-    """
-
-    adaptive_fraction: float
-    cross_correlation: bool
-    signal_r_max: int
-    insert_r_max: int
 
 
 class Expectation:
@@ -116,10 +89,8 @@ class Expectation:
         self.budget = budget
         self.device = preparer.device
         self.insert_count = self.coordinates.count(options.insert_r_max)
-        self.offsets_px = plan.offsets_px.to(self.device)
-        self.fine_offsets_px = plan.fine_offsets_px.to(self.device)
-        self.coarse_phases = self._phases(self.offsets_px)
-        self.fine_phases = self._phases(self.fine_offsets_px.reshape(-1, 2))
+        self.scorer = PoseScorer(model, plan, preparer, banks, options, self.insert_count)
+        self.offsets_px = self.scorer.offsets_px
         self.broad = BroadPosteriorSums(sums, banks[0], self.insert_count)
 
     def run(self, index: Tensor, rows: Tensor, poses: Poses, norm: Tensor) -> Iterator[int]:
@@ -165,24 +136,6 @@ class Expectation:
             else:
                 candidates = self._gathered_pass(images, candidates, number)
 
-    def _phases(self, offsets_px: Tensor) -> Tensor:
-        """Return the phase ramps of translations, ``(t, insert_count)``."""
-        return shift_phases(offsets_px, self.coordinates, self.insert_count)
-
-    def _count(self, level: SearchLevel) -> int:
-        """Return how many coefficients a pass compares."""
-        return self.coordinates.count(min(level.r_max, self.options.signal_r_max))
-
-    def _offset_log_prior(self, images: PreparedImages, offset_px: Tensor) -> Tensor:
-        """Return the log prior of origins, ``(t, 2)`` or ``(b, t, 2)`` to ``(b, t)``."""
-        if self.options.cross_correlation:
-            return torch.zeros(len(images), offset_px.shape[-2], device=self.device)
-        origin = (images.base_shift_px[:, None] + offset_px) * self.preparer.pixel_size
-        prior: Tensor = -(origin**2).sum(-1) / (2 * self.model.sigma_offset_angstrom**2)
-        return prior
-
-    # passes ------------------------------------------------------------------------------------
-
     def _exhaustive(
         self, images: PreparedImages, rows: Tensor
     ) -> tuple[PreparedImages, Tensor, PoseCandidates | None]:
@@ -190,13 +143,14 @@ class Expectation:
         level, bank = self.plan.levels[0], self.banks[0]
         count = bank.count
         weighted = images.masked[:, :count] * images.ctf[:, :count]
-        pixel = bank.grid.pixel_of(bank.kept_index)
+        pixel = bank.grid.pixel_of(bank.covered)
         problem = DenseProblem(
-            images=shifted_images(weighted, self.coarse_phases[:, :count]),
+            images=shifted_images(weighted, self.scorer.coarse_phases[:, :count]),
             ctf_power=images.ctf[:, :count] ** 2,
-            offset_log_prior=self._offset_log_prior(images, self.offsets_px),
+            offset_log_prior=self.scorer.offset_log_prior(images, self.offsets_px),
             orientation_log_prior=self.direction_log_priors[0][pixel],
             tile=self.budget.dense_tile(len(images) * len(self.offsets_px)),
+            precision=self.options.precision,
         )
         if self.options.cross_correlation:
             marginals = dense_correlation_maxima(problem, bank)
@@ -205,7 +159,7 @@ class Expectation:
             resolved = level.r_max >= self.options.signal_r_max
             if resolved or level.last:
                 kept = significant(marginals.orientation, self.options.adaptive_fraction)
-                limit = 0 if level.last else BROAD_FRACTION * bank.table.shape[0]
+                limit = 0 if level.last else BROAD_FRACTION * len(bank.covered)
                 broad = kept.sum(1) > limit
                 if bool(broad.any()):
                     self._stop_early(images, rows, problem, marginals, kept, broad)
@@ -213,7 +167,7 @@ class Expectation:
                     marginals = Marginals(*(m[~broad] for m in marginals))
         if len(images) == 0:
             return images, rows, None
-        orientation = bank.kept_index[None].expand(len(images), -1)
+        orientation = bank.covered[None].expand(len(images), -1)
         prior = self.direction_log_priors[0][pixel][None].expand(len(images), -1)
         return images, rows, self._keep(marginals, orientation, prior, None)
 
@@ -238,7 +192,7 @@ class Expectation:
             marginals.orientation[broad],
             kept[broad],
             self.offsets_px,
-            self.coarse_phases,
+            self.scorer.coarse_phases,
         )
 
     def _neighborhood(self, rotations: Tensor, sigma_deg: float) -> PoseCandidates:
@@ -266,7 +220,7 @@ class Expectation:
         for chosen in self._sub_batches(candidates, number):
             own = candidates.rows(chosen)
             part = images.rows(chosen)
-            scores, _, _ = self._score(part, own, number)
+            scores, _, _ = self.scorer.score(part, own, number)
             if self.options.cross_correlation:
                 marginals = Marginals(scores.amax(1), scores.amax(2))
             else:
@@ -282,7 +236,7 @@ class Expectation:
         for chosen in self._sub_batches(candidates, number):
             own = candidates.rows(chosen)
             part = images.rows(chosen)
-            scores, slices, trial = self._score(part, own, number)
+            scores, slices, trial = self.scorer.score(part, own, number)
             if self.options.cross_correlation:
                 posterior = winner_takes_all(scores)
             else:
@@ -304,39 +258,6 @@ class Expectation:
         pixel = self.plan.levels[number].grid.pixel_of(finer.orientation)
         prior = torch.where(valid, pixel_prior[pixel], -torch.inf)
         return PoseCandidates(finer.orientation, prior, finer.offset, finer.offset_valid)
-
-    def _score(
-        self, images: PreparedImages, own: PoseCandidates, number: int
-    ) -> tuple[Tensor, tuple[Tensor, Tensor], TrialPoses]:
-        """Return log-weights ``(b, t, o)``, slices with their squares, and poses of a pass."""
-        level, bank = self.plan.levels[number], self.banks[number]
-        count = bank.count
-        slices = bank.lookup(own.orientation)
-        squares = squared_parts(slices)
-        if level.fine_offsets:
-            offset_px = self.fine_offsets_px[own.offset].flatten(1, 2)
-            children = self.fine_offsets_px.shape[1]
-            number_of = torch.arange(children, device=self.device)
-            fine = (own.offset[:, :, None] * children + number_of).flatten(1)
-            valid = own.offset_valid.repeat_interleave(children, 1)
-            phases = self.fine_phases[fine]
-        else:
-            offset_px, valid = self.offsets_px[own.offset], own.offset_valid
-            phases = self.coarse_phases[own.offset]
-        weighted = images.masked[:, :count] * images.ctf[:, :count]
-        moved = shifted_images(weighted, phases[..., :count])
-        ctf_power = images.ctf[:, :count] ** 2
-        scores = gathered_log_likelihood(moved, ctf_power, slices, squares)
-        if self.options.cross_correlation:
-            power = gathered_power(ctf_power, squares)
-            scores = (scores + 0.5 * power) * torch.rsqrt(power.clamp(min=1e-30))
-            scores = scores + torch.where(torch.isfinite(own.log_prior), 0.0, -torch.inf)[:, None]
-        else:
-            scores += own.log_prior[:, None]
-        prior = self._offset_log_prior(images, offset_px)
-        scores += torch.where(valid, prior, -torch.inf)[:, :, None]
-        trial = TrialPoses(bank, own.orientation, offset_px, phases)
-        return scores, (slices, squares), trial
 
     def _keep(
         self,

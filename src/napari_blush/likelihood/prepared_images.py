@@ -50,7 +50,7 @@ class PreparedImages:
     def rows(self, rows: Tensor) -> "PreparedImages":
         """Return a part of the batch."""
         return PreparedImages(
-            self.index[rows],
+            self.index[rows.to(self.index.device)],
             self.masked[rows],
             self.unmasked[rows],
             self.ctf[rows],

@@ -7,6 +7,8 @@ from napari_blush.numerics.orientation_grid import OrientationGrid
 from napari_blush.numerics.packing import PackedCoordinates
 from napari_blush.numerics.slice_extraction import CentralSlices
 
+EXTRACT_BLOCK = 4096  # slices extracted at a time into a table
+
 
 class SliceBank:
     """Slices of one grid up to one Fourier radius, as a table or extracted when asked for.
@@ -44,6 +46,7 @@ class SliceBank:
         self.count = coordinates.count(r_max)
         self.perturbation = perturbation
         self.slice_matrix = slice_matrix
+        self.covered = torch.empty(0, dtype=torch.int64, device=projector.device)
         self._row_of_pixel: Tensor | None = None
         self._table: Tensor | None = None
         self._power: Tensor | None = None
@@ -65,39 +68,40 @@ class SliceBank:
             rotations = rotations @ self.slice_matrix.to(rotations)
         return self.projector.extract(rotations, self.coordinates, self.count)
 
-    def keep(self, pixels: Tensor) -> None:
-        """Extract and keep the slices of all orientations of ``pixels``, ``(p,)`` int64."""
+    def cover(self, pixels: Tensor, *, keep: bool) -> None:
+        """Let ``tile`` run over all orientations of ``pixels``, ``(p,)`` int64.
+
+        With ``keep`` their slices are extracted now and kept; without, each tile is extracted
+        whenever it is asked for.
+        """
+        device = self.projector.device
         psi = torch.arange(self.grid.n_psi)
         index = (pixels[:, None].cpu() * self.grid.n_psi + psi).reshape(-1)
-        self._row_of_pixel = torch.full((self.grid.n_pixels,), -1, dtype=torch.int64)
-        self._row_of_pixel[pixels.cpu()] = torch.arange(len(pixels))
-        self._row_of_pixel = self._row_of_pixel.to(self.projector.device)
-        self.kept_index = index.to(self.projector.device)
-        table = torch.empty(
-            len(index), self.count, dtype=torch.complex64, device=self.projector.device
-        )
-        for start in range(0, len(index), 4096):
-            table[start : start + 4096] = self.extract(index[start : start + 4096])
-        self._table, self._power = table, None
+        self.covered = index.to(device)
+        if not keep:
+            return
+        rows = torch.full((self.grid.n_pixels,), -1, dtype=torch.int64)
+        rows[pixels.cpu()] = torch.arange(len(pixels))
+        self._row_of_pixel = rows.to(device)
+        table = torch.empty(len(index), self.count, dtype=torch.complex64, device=device)
+        for start in range(0, len(index), EXTRACT_BLOCK):
+            part = slice(start, start + EXTRACT_BLOCK)
+            table[part] = self.extract(index[part])
+        self._table = table
 
     @property
     def kept(self) -> bool:
         """Whether the slices are kept in a table."""
         return self._table is not None
 
-    @property
-    def table(self) -> Tensor:
-        """All kept slices, ``(pixels * n_psi, count)``."""
+    def tile(self, part: slice) -> tuple[Tensor, Tensor]:
+        """Return covered slices ``(m, count)`` and their squared magnitudes."""
         if self._table is None:
-            return torch.empty(0, self.count, dtype=torch.complex64)
-        return self._table
-
-    @property
-    def table_power(self) -> Tensor:
-        """Squared magnitudes of the kept slices."""
+            slices = self.extract(self.covered[part])
+            return slices, squared_magnitude(slices)
         if self._power is None:
-            self._power = squared_magnitude(self.table)
-        return self._power
+            self._power = squared_magnitude(self._table)
+        return self._table[part], self._power[part]
 
     def lookup(self, index: Tensor) -> Tensor:
         """Return slices ``(..., count)`` of orientations ``(...)``, kept or extracted now."""

@@ -29,6 +29,32 @@ def shifted_images(weighted: Tensor, phases: Tensor) -> Tensor:
     return weighted[:, None, :] * phases
 
 
+def matrix_product(rows: Tensor, columns: Tensor, precision: str, out: Tensor) -> None:
+    """Write ``rows @ columns.T`` to ``out`` in float32, multiplying at the given precision.
+
+    Parameters
+    ----------
+    rows : (m, k) float32
+    columns : (n, k) float32
+    precision : {"float32", "tf32", "bfloat16"}
+        "tf32" and "bfloat16" round the factors to 10 and 7 bits of mantissa on CUDA and add up in
+        float32; elsewhere the product is made in float32.
+    out : (m, n) float32
+    """
+    if rows.device.type != "cuda" or precision == "float32":
+        torch.mm(rows, columns.T, out=out)
+        return
+    if precision == "bfloat16":
+        out.copy_(torch.mm(rows.bfloat16(), columns.bfloat16().T, out_dtype=torch.float32))
+        return
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = True
+    try:
+        torch.mm(rows, columns.T, out=out)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
+
+
 def as_real_rows(values: Tensor) -> Tensor:
     """Return complex ``(..., k)`` as real ``(..., 2 k)``, interleaved, without copying."""
     return torch.view_as_real(values).flatten(-2)

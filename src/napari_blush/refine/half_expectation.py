@@ -8,8 +8,9 @@ from torch import Tensor
 
 from napari_blush.data_model.poses import Poses
 from napari_blush.data_model.results import SamplingState
-from napari_blush.likelihood.expectation import Expectation, ExpectationOptions
+from napari_blush.likelihood.expectation import Expectation
 from napari_blush.likelihood.half_model import HalfModel
+from napari_blush.likelihood.pose_scoring import ExpectationOptions
 from napari_blush.likelihood.posterior_sums import PosteriorSums
 from napari_blush.likelihood.prepared_images import ImagePreparation, ImagePreparer
 from napari_blush.likelihood.search_plan import SearchPlan, make_search_plan
@@ -97,6 +98,7 @@ def expect_half(
         cross_correlation=job.cross_correlation,
         signal_r_max=r_signal,
         insert_r_max=r_insert,
+        precision=context.settings.precision,
     )
     preparer = image_preparer(context, whiten=not job.cross_correlation)
     priors = _direction_log_priors(context, job)
@@ -184,8 +186,9 @@ def _slice_banks(
         slices = len(pixels) * level.grid.n_psi
         fits = slices * bank.bytes_per_slice <= context.budget.table_bytes
         worth = slices <= LOOKUPS_PER_IMAGE * len(job.index)
-        if not is_local and (number == 0 or (fits and worth)):
-            bank.keep(pixels)
+        keep = fits and (worth or number == 0)
+        if not is_local and (number == 0 or keep):
+            bank.cover(pixels, keep=keep)
         banks.append(bank)
     return banks
 
