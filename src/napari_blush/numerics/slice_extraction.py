@@ -48,12 +48,12 @@ class CentralSlices:
         self.r_max = r_max
         self.padding = padding
         window = gridding_correction(n, padding, device=volume.device, dtype=torch.float32)
-        transform = padded_transform(
-            volume.detach().float() / window, padding=padding, reach=padding * r_max + 1
-        )
-        shape = tuple(transform.shape)
+        center = padding * r_max + 1
+        shape = (2 * center + 1, 2 * center + 1, center + 1)
         self.transform = zeros_in_large_pages(shape, torch.complex64, volume.device)
-        self.transform.copy_(transform)
+        padded_transform(
+            volume.detach().float() / window, padding=padding, reach=center, out=self.transform
+        )
 
     @property
     def device(self) -> torch.device:
