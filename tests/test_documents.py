@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import napari_blush
 from napari_blush.cli.commands import COMMANDS
 
 REPOSITORY = Path(__file__).parents[1]
@@ -24,6 +25,28 @@ def test_links_lead_somewhere(document: Path) -> None:
         file = document.parent / target
         assert file.exists(), target
         assert not anchor or anchor in anchors(file), f"{target}#{anchor}"
+
+
+@pytest.mark.slow
+def test_the_readme_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (REPOSITORY / "README.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(REPOSITORY)
+    exec(code.replace("Settings(", "Settings(max_iterations=1, "), {})
+    first = capsys.readouterr().out.split()
+    assert first[0] == "1"
+    assert float(first[1]) < 40
+
+
+def test_each_name_of_the_package_is_there() -> None:
+    for name in napari_blush.__all__:
+        assert getattr(napari_blush, name) is not None
+    assert set(napari_blush.__all__) <= set(dir(napari_blush))
+    stub = (REPOSITORY / "src" / "napari_blush" / "__init__.pyi").read_text()
+    assert set(re.findall(r" as (\w+)$", stub, re.MULTILINE)) == {*napari_blush.__all__[1:]}
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        getattr(napari_blush, "nonsense")  # noqa: B009
 
 
 def test_commands_and_make_words_in_documents_exist() -> None:

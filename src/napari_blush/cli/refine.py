@@ -1,7 +1,12 @@
 """``napari-blush refine``: a refinement from files to a run folder, followed on the terminal."""
 
+import contextlib
+import signal
+import threading
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
+from types import FrameType
 
 from torch import Tensor
 
@@ -47,10 +52,28 @@ def execute(settings: RefinementSettings, options: Namespace) -> int:
             mask=None if mask is None else (mask.volume, mask.voxel_size),
             resume_from=last_state(options.output) if options.resume else None,
         )
-        result = follow(events, RunKeeper(writer), report)
+        with termination_as_interrupt():
+            result = follow(events, RunKeeper(writer), report)
     for line in map_lines(options.output):
         report.line(line)
     return _EXIT_CODES.get(result.outcome, 0)
+
+
+@contextlib.contextmanager
+def termination_as_interrupt() -> Iterator[None]:
+    """Let a batch system's SIGTERM end a run as Ctrl-C does, so that its folder is given back."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def nothing_is_left_to_do(folder: Path, settings: RefinementSettings) -> bool:
