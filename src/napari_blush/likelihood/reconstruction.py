@@ -13,6 +13,7 @@ from torch import Tensor
 from napari_blush.conventions import Spectrum, Volume
 from napari_blush.numerics.gridding import gridding_correction
 from napari_blush.numerics.masks import soft_sphere
+from napari_blush.numerics.padded_transform import padded_inverse
 from napari_blush.numerics.slice_insertion import SliceAccumulator
 
 MIN_REGULARIZED_SHELL = 5  # shells below are left alone (RELION's minres_map)
@@ -49,7 +50,7 @@ def reconstruct(sums: SliceAccumulator, tau2: Spectrum | None) -> Volume:
     denominator = torch.maximum(denominator, floor)
     inside = (shell <= sums.r_max) & (denominator > 0)
     solved = torch.where(inside, sums.data / denominator.clamp(min=1e-30), 0)
-    volume = _to_real_space(solved, sums) * sums.box_size
+    volume = padded_inverse(solved, box_size=sums.box_size, padding=sums.padding) * sums.box_size
     volume = volume / gridding_correction(sums.box_size, sums.padding).to(volume)
     corner = soft_sphere(sums.box_size, sums.box_size / 2 - CORNER_EDGE_PX, CORNER_EDGE_PX)
     return (volume * corner.to(volume)).to(torch.float32)
@@ -101,23 +102,3 @@ def shell_of_voxels(shape: tuple[int, int, int], padding: int) -> Tensor:
     half = torch.arange(shape[2], dtype=torch.float32)
     squared = full[:, None, None] ** 2 + full[None, :, None] ** 2 + half[None, None, :] ** 2
     return torch.round(torch.sqrt(squared) / padding).long()
-
-
-def _to_real_space(solved: Tensor, sums: SliceAccumulator) -> Tensor:
-    """Return the central box of the inverse transform of the cropped, centred half volume."""
-    n, padded = sums.box_size, sums.padding * sums.box_size
-    reach = min(sums.shape[0] // 2, padded // 2 - 1)
-    center = sums.shape[0] // 2
-    kept = slice(center - reach, center + reach + 1)
-    target = torch.arange(-reach, reach + 1, device=solved.device) % padded
-    full = torch.zeros(padded, padded, padded // 2 + 1, dtype=torch.complex64, device=solved.device)
-    block = solved[kept, kept, : reach + 1]
-    rows = torch.zeros(len(target), padded, padded // 2 + 1, dtype=full.dtype, device=full.device)
-    rows[:, target, : reach + 1] = block
-    full[target] = rows
-    del rows
-    real = torch.fft.irfftn(full, s=(padded, padded, padded))
-    # The box is centred at voxel n // 2 and the transform at voxel 0.
-    wanted = (torch.arange(n, device=solved.device) - n // 2) % padded
-    central: Tensor = real[wanted][:, wanted][:, :, wanted]
-    return central

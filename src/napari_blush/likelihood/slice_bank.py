@@ -47,6 +47,7 @@ class SliceBank:
         self.perturbation = perturbation
         self.slice_matrix = slice_matrix
         self.covered = torch.empty(0, dtype=torch.int64, device=projector.device)
+        self._memory = torch.empty(0, dtype=torch.complex64, device=projector.device)
         self._row_of_pixel: Tensor | None = None
         self._table: Tensor | None = None
         self._power: Tensor | None = None
@@ -61,12 +62,23 @@ class SliceBank:
         rotations = self.grid.rotations(index.cpu(), self.perturbation)
         return rotations.to(self.projector.device)
 
-    def extract(self, index: Tensor) -> Tensor:
-        """Return slices ``(m, count)`` of orientations ``(m,)``, computed now."""
+    def extract(self, index: Tensor, out: Tensor | None = None) -> Tensor:
+        """Return slices ``(m, count)`` of orientations ``(m,)``, computed now.
+
+        Without ``out`` they lie in memory that the next call uses again: touching fresh memory
+        costs as much as the interpolation.
+        """
         rotations = self.rotations(index)
         if self.slice_matrix is not None:
             rotations = rotations @ self.slice_matrix.to(rotations)
-        return self.projector.extract(rotations, self.coordinates, self.count)
+        if out is None:
+            entries = len(index) * self.count
+            if len(self._memory) < entries:
+                self._memory = torch.empty(
+                    entries, dtype=torch.complex64, device=self.projector.device
+                )
+            out = self._memory[:entries].view(len(index), self.count)
+        return self.projector.extract(rotations, self.coordinates, self.count, out=out)
 
     def cover(self, pixels: Tensor, *, keep: bool) -> None:
         """Let ``tile`` run over all orientations of ``pixels``, ``(p,)`` int64.
@@ -86,7 +98,7 @@ class SliceBank:
         table = torch.empty(len(index), self.count, dtype=torch.complex64, device=device)
         for start in range(0, len(index), EXTRACT_BLOCK):
             part = slice(start, start + EXTRACT_BLOCK)
-            table[part] = self.extract(index[part])
+            self.extract(index[part], out=table[part])
         self._table = table
 
     @property
@@ -104,7 +116,10 @@ class SliceBank:
         return self._table[part], self._power[part]
 
     def lookup(self, index: Tensor) -> Tensor:
-        """Return slices ``(..., count)`` of orientations ``(...)``, kept or extracted now."""
+        """Return slices ``(..., count)`` of orientations ``(...)``, kept or extracted now.
+
+        They are valid until the next call.
+        """
         flat = index.reshape(-1)
         if self._table is None or self._row_of_pixel is None:
             slices = self.extract(flat)
