@@ -6,29 +6,22 @@ from dataclasses import replace
 import torch
 
 from napari_blush.data_model.results import Accuracy, Outcome, RefinementResult
-from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.likelihood.accuracy import N_PARTICLES, AccuracyProblem, estimate_accuracy
 from napari_blush.numerics.orientation_grid import change_pixel_order
+from napari_blush.refine.changes import steered
 from napari_blush.refine.context import RefinementContext
 from napari_blush.refine.convergence import has_converged
-from napari_blush.refine.events import IterationStarted, Message, RefinementEvent
+from napari_blush.refine.events import IterationStarted, RefinementEvent
 from napari_blush.refine.finalize import finalize
 from napari_blush.refine.half_expectation import image_preparer, reference_slices
 from napari_blush.refine.iteration import iterate
 from napari_blush.refine.schedule import (
-    fine_step_deg,
     next_current_size,
     next_sampling,
     perturb,
 )
 from napari_blush.refine.state import RefinementState
-from napari_blush.refine.steering import (
-    ChangeMask,
-    ChangeSettings,
-    FinishNow,
-    SampleFiner,
-    Steering,
-)
+from napari_blush.refine.steering import Steering
 
 
 def auto_refine(
@@ -105,47 +98,3 @@ def measured_accuracy(
     return estimate_accuracy(
         problem, state.models[0], image_preparer(context, whiten=True), projector
     )
-
-
-def steered(
-    context: RefinementContext, state: RefinementState, steering: Steering
-) -> tuple[RefinementContext, RefinementState, bool, list[RefinementEvent]]:
-    """Apply what was asked for since the last iteration."""
-    finish = False
-    messages: list[RefinementEvent] = []
-    for change in steering.take():
-        if isinstance(change, FinishNow):
-            finish = True
-        elif isinstance(change, SampleFiner):
-            finer = replace(state.sampling, healpix_order=state.sampling.healpix_order + 1)
-            if change.local:
-                finer = replace(finer, local_search_sigma_deg=2 * fine_step_deg(finer))
-            state = replace(state, sampling=finer)
-            messages.append(Message(f"Angular step is now {fine_step_deg(finer):.2f} degrees."))
-        elif isinstance(change, ChangeMask):
-            context = with_mask(context, change)
-            messages.append(Message("The solvent mask was changed."))
-        elif isinstance(change, ChangeSettings):
-            context, message = with_settings(context, change)
-            messages.append(message)
-    return context, state, finish, messages
-
-
-def with_mask(context: RefinementContext, change: ChangeMask) -> RefinementContext:
-    """Return the context with another solvent mask."""
-    if change.mask is None:
-        return replace(context, mask=None)
-    return replace(context, mask=change.mask, solvent=change.mask)
-
-
-def with_settings(
-    context: RefinementContext, change: ChangeSettings
-) -> tuple[RefinementContext, Message]:
-    """Return the context with other settings, or the reason why not."""
-    names = ", ".join(sorted(change.values))
-    try:
-        merged = {**context.settings.model_dump(), **change.values}
-        settings = RefinementSettings.model_validate(merged)
-    except ValueError as error:
-        return context, Message(f"Not changed ({names}): {error}", warning=True)
-    return replace(context, settings=settings), Message(f"Changed: {names}.")

@@ -2,7 +2,7 @@
 
 ``RunStarted``, then for each iteration ``IterationStarted``, ``ExpectationProgress`` after each
 particle batch, ``HalfMapsReconstructed``, ``ReferencesRegularized``, ``IterationFinished``; at the
-end ``RunFinished``. ``Message`` may come anywhere.
+end ``RunFinished``. The last iteration regularizes nothing. ``Message`` may come anywhere.
 """
 
 from dataclasses import dataclass
@@ -55,7 +55,10 @@ class IterationStarted:
 
 @dataclass(frozen=True, slots=True)
 class ExpectationProgress:
-    """``done`` of ``total`` particles of the iteration (both halves) are compared."""
+    """``done`` of ``total`` particles of the iteration are compared, both halves together.
+
+    ``half`` is the one (1 or 2) that the latest batch belongs to.
+    """
 
     iteration: int
     half: int

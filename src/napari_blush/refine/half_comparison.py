@@ -14,6 +14,7 @@ from napari_blush.numerics.masks import soft_mask_from_volume, soft_sphere
 from napari_blush.numerics.slice_insertion import SliceAccumulator
 from napari_blush.numerics.solvent_correction import solvent_corrected_fsc
 from napari_blush.refine.context import RefinementContext
+from napari_blush.refine.schedule import Geometry
 
 MASK_EDGE_PX = 5.0  # cosine edge of the spherical solvent mask, RELION's default
 
@@ -74,6 +75,7 @@ def estimate_signal(
     return SignalEstimate(ratio * variance, ratio)
 
 
-def spherical_solvent(box_size: int, diameter_px: float) -> Tensor:
+def spherical_solvent(geometry: Geometry) -> Tensor:
     """Return the soft sphere that references are multiplied by when there is no mask."""
-    return soft_sphere(box_size, diameter_px / 2, MASK_EDGE_PX).to(torch.float32)
+    radius_px = geometry.particle_diameter / geometry.pixel_size / 2
+    return soft_sphere(geometry.box_size, radius_px, MASK_EDGE_PX).to(torch.float32)

@@ -2,38 +2,39 @@
 
 import os
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from napari_blush.data_model.particles import Particles
-from napari_blush.data_model.poses import Poses
 from napari_blush.data_model.results import RefinementResult
 from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.errors import RefinementError
-from napari_blush.likelihood.half_model import HalfModel
-from napari_blush.likelihood.prepared_images import MASK_EDGE_PX
-from napari_blush.likelihood.spectra import initial_sigma2_noise
 from napari_blush.likelihood.work_budget import WorkBudget
-from napari_blush.numerics.filters import low_pass
-from napari_blush.numerics.healpix import n_pixels
 from napari_blush.numerics.packing import packed_coordinates
 from napari_blush.numerics.point_group import symmetry_operators
 from napari_blush.numerics.slice_extraction import slice_backend
 from napari_blush.refine.auto_refine import auto_refine
+from napari_blush.refine.checked_images import CheckedImages
 from napari_blush.refine.context import RefinementContext
 from napari_blush.refine.events import Message, RefinementEvent, RunStarted
+from napari_blush.refine.first_state import first_state
 from napari_blush.refine.half_comparison import spherical_solvent
-from napari_blush.refine.inputs import checked_mask, checked_particles, checked_reference
-from napari_blush.refine.schedule import Geometry, first_sampling, particle_diameter
-from napari_blush.refine.state import Progress, RefinementState, random_halves
+from napari_blush.refine.inputs import (
+    check_state,
+    checked_mask,
+    checked_particles,
+    checked_reference,
+)
+from napari_blush.refine.schedule import Geometry, particle_diameter
+from napari_blush.refine.state import RefinementState
 from napari_blush.refine.steering import Steering
 from napari_blush.regularization.registry import make_regularizer
 from napari_blush.regularization.regularizer import Regularizer
 
 GIBI = 2**30
-INITIAL_SIGMA_OFFSET = 10.0  # angstrom, RELION's start value
 
 
 def run(
@@ -71,51 +72,99 @@ def run(
     SettingsError, RefinementError
         In one sentence, before anything is computed, when the input cannot be refined.
     """
-    device = chosen_device(settings)
-    if settings.threads is not None:
-        torch.set_num_threads(settings.threads)
-    messages = device_messages(settings, device)
-    with torch.no_grad():
-        checks = checked_particles(particles, settings)
-        messages += checks.messages
-        geometry = Geometry(
-            checks.box_size,
-            checks.pixel_size,
-            particle_diameter(settings, checks.box_size, checks.pixel_size),
+    threads = torch.get_num_threads()
+    try:
+        if settings.threads is not None:
+            torch.set_num_threads(settings.threads)
+        context, start, messages = prepared_run(
+            settings, particles, reference, mask, resume_from, regularizer
         )
-        volume, notes = checked_reference(*reference, geometry)
-        messages += notes
-        solvent_mask = None
-        if mask is not None:
-            solvent_mask, notes = checked_mask(*mask, geometry)
-            messages += notes
-        context = make_context(
-            settings,
-            particles,
-            geometry,
-            solvent_mask,
-            device,
-            checks.normalize_background,
-            regularizer,
-        )
-        state = resume_from or first_state(context, volume)
-        halves = tuple(int((state.random_subset == half).sum()) for half in (1, 2))
-        if min(halves) == 0:
-            raise RefinementError(
-                f"The halves have {halves[0]} and {halves[1]} particles; wanted some in each; "
-                "give more particles or correct rlnRandomSubset."
-            )
-        yield RunStarted(
-            len(particles),
-            (halves[0], halves[1]),
-            geometry.box_size,
-            geometry.pixel_size,
-            state.iteration + 1,
-            str(device),
-            slice_backend(device),
-        )
+        yield run_started(context, start)
         yield from messages
-        return (yield from auto_refine(context, state, steering or Steering()))
+        return (yield from without_gradients(auto_refine(context, start, steering or Steering())))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def without_gradients(
+    events: Generator[RefinementEvent, None, RefinementResult],
+) -> Generator[RefinementEvent, None, RefinementResult]:
+    """Pass events on, with gradients off while the next one is made and never in between.
+
+    Gradient mode belongs to a thread: left off across a ``yield`` it would be off for whoever
+    follows the run.
+    """
+    with closing(events):
+        while True:
+            with torch.no_grad():
+                try:
+                    event = next(events)
+                except StopIteration as finished:
+                    result: RefinementResult = finished.value
+                    return result
+            yield event
+
+
+@torch.no_grad()
+def prepared_run(
+    settings: RefinementSettings,
+    particles: Particles,
+    reference: tuple[Tensor, float],
+    mask: tuple[Tensor, float] | None,
+    resume_from: RefinementState | None,
+    regularizer: Regularizer | None,
+) -> tuple[RefinementContext, RefinementState, list[Message]]:
+    """Check what a run is given; return its fixed part, its state, and what a person must know."""
+    device = chosen_device(settings)
+    messages = device_messages(settings, device)
+    checks = checked_particles(particles, settings)
+    messages += checks.messages
+    geometry = Geometry(
+        checks.box_size,
+        checks.pixel_size,
+        particle_diameter(settings, checks.box_size, checks.pixel_size),
+    )
+    volume, notes = checked_reference(*reference, geometry)
+    messages += notes
+    solvent_mask = None
+    if mask is not None:
+        solvent_mask, notes = checked_mask(*mask, geometry)
+        messages += notes
+    elif settings.solvent_corrected_fsc:
+        messages.append(
+            Message(
+                "No mask was given: the FSC without a mask drives the run, not the "
+                "solvent-corrected one.",
+                warning=True,
+            )
+        )
+    context = make_context(
+        settings,
+        replace(particles, images=CheckedImages(particles.images)),
+        geometry,
+        solvent_mask,
+        device,
+        checks.normalize_background,
+        regularizer,
+    )
+    if resume_from is None:
+        return context, first_state(context, volume), messages
+    check_state(resume_from, particles, geometry)
+    return context, resume_from, messages
+
+
+def run_started(context: RefinementContext, state: RefinementState) -> RunStarted:
+    """Return the first event of a run."""
+    halves = [int((state.random_subset == half).sum()) for half in (1, 2)]
+    return RunStarted(
+        n_particles=len(state.random_subset),
+        n_per_half=(halves[0], halves[1]),
+        box_size=context.geometry.box_size,
+        pixel_size=context.geometry.pixel_size,
+        first_iteration=state.iteration + 1,
+        device=str(context.device),
+        backend=slice_backend(context.device),
+    )
 
 
 def chosen_device(settings: RefinementSettings) -> torch.device:
@@ -182,76 +231,16 @@ def make_context(
     regularizer: Regularizer | None,
 ) -> RefinementContext:
     """Return the fixed part of a run."""
-    solvent = mask
-    if solvent is None:
-        diameter_px = geometry.particle_diameter / geometry.pixel_size
-        solvent = spherical_solvent(geometry.box_size, diameter_px)
     return RefinementContext(
         settings=settings,
         particles=particles,
         geometry=geometry,
         coordinates=packed_coordinates(geometry.box_size, geometry.box_size // 2, device),
-        solvent=solvent,
+        solvent=spherical_solvent(geometry) if mask is None else mask,
         mask=mask,
         operators=symmetry_operators(settings.symmetry),
         regularizer=regularizer or make_regularizer(settings.regularizer),
         device=device,
         budget=WorkBudget.for_device(device.type, memory_limit_bytes(settings, device)),
         normalize_background=normalize_background,
-    )
-
-
-def first_state(context: RefinementContext, reference: Tensor) -> RefinementState:
-    """Return the state before the first iteration."""
-    settings, particles, geometry = context.settings, context.particles, context.geometry
-    subset = particles.random_subset
-    if bool((subset == 0).any()):
-        subset = random_halves(len(particles), settings.seed)
-    if settings.initial_low_pass is not None:
-        reference = low_pass(reference, geometry.pixel_size, settings.initial_low_pass)
-    sampling = first_sampling(settings, geometry)
-    models = tuple(
-        first_model(
-            context, reference, torch.nonzero(subset == half).flatten(), sampling.healpix_order
-        )
-        for half in (1, 2)
-    )
-    limit = settings.initial_low_pass or 2 * geometry.pixel_size
-    shell = round(geometry.box_size * geometry.pixel_size / limit)
-    return RefinementState(
-        iteration=0,
-        models=(models[0], models[1]),
-        poses=particles.poses if particles.has_poses else Poses.identity(len(particles)),
-        norm=torch.ones(len(particles), dtype=torch.float64),
-        random_subset=subset,
-        sampling=sampling,
-        accuracy=None,
-        progress=replace(Progress(), resolution_shell=shell),
-    )
-
-
-def first_model(
-    context: RefinementContext, reference: Tensor, index: Tensor, order: int
-) -> HalfModel:
-    """Return the model of a half before the first iteration."""
-    shells = context.geometry.box_size // 2 + 1
-    radius = context.geometry.particle_diameter / 2 / context.geometry.pixel_size
-    noise = initial_sigma2_noise(
-        context.particles,
-        index,
-        context.coordinates.to("cpu"),
-        radius,
-        MASK_EDGE_PX,
-        normalize_background=context.normalize_background,
-    )
-    return HalfModel(
-        reference=reference * context.solvent,
-        sigma2_noise=noise,
-        sigma_offset_angstrom=INITIAL_SIGMA_OFFSET,
-        pdf_direction=torch.full((n_pixels(order),), 1 / n_pixels(order)),
-        pdf_order=order,
-        group_scale=torch.ones(len(context.particles.group_names)),
-        average_norm=1.0,
-        data_vs_prior=torch.zeros(shells),
-        tau2=torch.zeros(shells),
     )

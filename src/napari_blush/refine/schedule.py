@@ -18,6 +18,7 @@ from napari_blush.refine.state import Progress
 
 FINE_ENOUGH = 0.75  # of the rotational accuracy: a smaller step brings nothing
 GRID_LIMITED = 2.0  # times the accuracy: a step so coarse is what limits the poses
+FINEST_ORDER = 10  # HEALPix order of the last pass: 0.06 degrees, finer than any accuracy claimed
 STEP_OF_ACCURACY = 0.75  # offset step as a part of the translational accuracy
 LARGEST_NEW_STEP_PX = 1.5  # in the pixels of the images, before oversampling
 RANGE_OF_CHANGE = 5.0  # the offset search reaches so many times the last changes
@@ -86,12 +87,21 @@ def next_sampling(
     limited_by_grid = stays_global and step_deg > GRID_LIMITED * accuracy.rotation_deg
     if not stalled and not limited_by_grid:
         return sampling, progress
-    if step_deg < FINE_ENOUGH * accuracy.rotation_deg:
+    finest = sampling.healpix_order + sampling.adaptive_oversampling >= FINEST_ORDER
+    if finest or step_deg < FINE_ENOUGH * accuracy.rotation_deg:
         return sampling, replace(progress, fine_enough=True)
-    finer = replace(sampling, healpix_order=sampling.healpix_order + 1)
+    finer, reset = finer_sampling(sampling, progress, settings)
     step, reach = _offset_search(sampling, progress, accuracy, geometry)
-    finer = replace(finer, offset_step_angstrom=step, offset_range_angstrom=reach)
-    if finer.healpix_order >= settings.local_search_from:
+    return replace(finer, offset_step_angstrom=step, offset_range_angstrom=reach), reset
+
+
+def finer_sampling(
+    sampling: SamplingState, progress: Progress, settings: RefinementSettings
+) -> tuple[SamplingState, Progress]:
+    """Return half the angular step and the counters it leaves; local from the order set for it."""
+    finer = replace(sampling, healpix_order=sampling.healpix_order + 1)
+    was_local = sampling.local_search_sigma_deg is not None
+    if was_local or finer.healpix_order >= settings.local_search_from:
         finer = replace(finer, local_search_sigma_deg=2 * fine_step_deg(finer))
     reset = replace(
         progress,
@@ -110,13 +120,14 @@ def _offset_search(
     doubled = 2**sampling.adaptive_oversampling
     largest = LARGEST_NEW_STEP_PX * geometry.pixel_size
     step = min(largest, STEP_OF_ACCURACY * accuracy.translation_angstrom) * doubled
+    step = min(step, sampling.offset_step_angstrom)
     reach = RANGE_OF_CHANGE * progress.change_offset_angstrom
     reach = max(min(reach, 1.3 * sampling.offset_range_angstrom), 1.5 * step)
     if reach > 4 * step:
         reach /= 2
         if reach > 4 * step:
-            step = reach / 4
-    return min(step, sampling.offset_step_angstrom), reach
+            step = min(reach / 4, sampling.offset_step_angstrom)
+    return step, reach
 
 
 def resolution_shell(data_vs_prior: Tensor) -> int:
