@@ -17,6 +17,7 @@ from napari_blush.likelihood.dense_pass import (
     score_tiles,
 )
 from napari_blush.likelihood.slice_bank import SliceBank
+from napari_blush.likelihood.squared_difference import matrix_product
 from napari_blush.numerics.orientation_grid import OrientationGrid
 from napari_blush.numerics.packing import packed_coordinates
 from napari_blush.numerics.rotations import random_rotations
@@ -24,6 +25,7 @@ from napari_blush.numerics.slice_extraction import CentralSlices
 from napari_blush.simulation.phantoms import random_blobs
 
 BOX, R_MAX = 16, 5
+PIXELS = torch.tensor([0, 3, 4, 7, 10])
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def bank() -> SliceBank:
     projector = CentralSlices(volume, r_max=R_MAX)
     turn = random_rotations(1, generator)[0].double()
     bank = SliceBank(projector, OrientationGrid(0), coordinates, r_max=R_MAX, perturbation=turn)
-    bank.keep(torch.tensor([0, 3, 4, 7, 10]))
+    bank.cover(PIXELS, keep=True)
     return bank
 
 
@@ -49,14 +51,14 @@ def problem(bank: SliceBank, b: int, t: int, seed: int, *, scale: float, tile: i
         images=scale * torch.complex(noise(b, t, bank.count), noise(b, t, bank.count)),
         ctf_power=scale * noise(b, bank.count) ** 2,
         offset_log_prior=-(noise(b, t) ** 2),
-        orientation_log_prior=-3 * torch.rand(len(bank.table), generator=generator),
+        orientation_log_prior=-3 * torch.rand(len(bank.covered), generator=generator),
         tile=tile,
     )
 
 
 def terms(problem: DenseProblem, bank: SliceBank) -> tuple[np.ndarray, np.ndarray]:
     """Return ``Re <X_t, P_o>`` (b, t, o) and ``<C^2, |P_o|^2>`` (b, o) in float64."""
-    slices = bank.table.numpy().astype(np.complex128)
+    slices = bank.tile(slice(None))[0].numpy().astype(np.complex128)
     images = problem.images.numpy().astype(np.complex128)
     cross = np.einsum("btk,ok->bto", images, slices.conj()).real
     power = np.einsum("bk,ok->bo", problem.ctf_power.double().numpy(), np.abs(slices) ** 2)
@@ -101,7 +103,7 @@ def test_marginals_are_sums_over_the_whole_array(
 
 def test_tiles_cover_every_orientation_once(bank: SliceBank) -> None:
     given_problem = problem(bank, 2, 3, 5, scale=1.0, tile=7)
-    covered = torch.zeros(len(bank.table), dtype=torch.int64)
+    covered = torch.zeros(len(bank.covered), dtype=torch.int64)
     cross, power = terms(given_problem, bank)
     prior = given_problem.orientation_log_prior.double().numpy()
     for part, tile in score_tiles(given_problem, bank):
@@ -115,9 +117,10 @@ def test_tiles_cover_every_orientation_once(bank: SliceBank) -> None:
 def test_the_order_of_orientations_does_not_matter(bank: SliceBank) -> None:
     given_problem = problem(bank, 2, 4, 11, scale=2.0, tile=13)
     turned = copy(bank)
-    turned.keep(torch.tensor([7, 0, 10, 4, 3]))
-    order = bank.rows(turned.kept_index)
-    assert torch.equal(turned.table, bank.table[order])
+    turned.cover(torch.tensor([7, 0, 10, 4, 3]), keep=True)
+    order = bank.rows(turned.covered)
+    assert order[0] == 18
+    torch.testing.assert_close(turned.tile(slice(None))[0], bank.tile(slice(None))[0][order])
     prior = given_problem.orientation_log_prior[order]
     plain = dense_marginals(given_problem, bank)
     shuffled = dense_marginals(given_problem._replace(orientation_log_prior=prior), turned)
@@ -128,7 +131,7 @@ def test_the_order_of_orientations_does_not_matter(bank: SliceBank) -> None:
 @pytest.mark.parametrize("tile", [1, 10, 1000])
 def test_best_correlations_are_those_of_the_whole_array(bank: SliceBank, tile: int) -> None:
     given_problem = problem(bank, 3, 4, 17, scale=1.0, tile=tile)
-    excluded = torch.zeros(len(bank.table))
+    excluded = torch.zeros(len(bank.covered))
     excluded[::3] = -torch.inf
     given_problem = given_problem._replace(orientation_log_prior=excluded)
     cross, power = terms(given_problem, bank)
@@ -139,7 +142,42 @@ def test_best_correlations_are_those_of_the_whole_array(bank: SliceBank, tile: i
     np.testing.assert_allclose(found.offset.numpy(), correlation.max(2), atol=1e-5)
 
 
-def test_a_bank_without_slices_is_not_scored(bank: SliceBank) -> None:
+def test_a_grid_need_not_be_kept(bank: SliceBank) -> None:
+    given_problem = problem(bank, 2, 3, 23, scale=1.0, tile=7)
+    fresh = copy(bank)
+    fresh.cover(PIXELS, keep=False)
+    assert not fresh.kept
+    for function in (dense_marginals, dense_correlation_maxima):
+        found, wanted = function(given_problem, fresh), function(given_problem, bank)
+        torch.testing.assert_close(found.orientation, wanted.orientation)
+        torch.testing.assert_close(found.offset, wanted.offset)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bfloat16"])
+def test_lower_precision_is_for_accelerators_only(bank: SliceBank, precision: str) -> None:
+    given_problem = problem(bank, 2, 3, 29, scale=1.0, tile=64)
+    wanted = dense_marginals(given_problem, bank)
+    found = dense_marginals(given_problem._replace(precision=precision), bank)
+    assert torch.equal(found.orientation, wanted.orientation)
+    assert torch.equal(found.offset, wanted.offset)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(
+    ("precision", "rounding"), [("float32", 2**-20), ("tf32", 2**-9), ("bfloat16", 2**-6)]
+)
+def test_precision_of_products_on_a_device(precision: str, rounding: float) -> None:
+    generator = torch.Generator().manual_seed(3)
+    rows, columns = (torch.randn(m, 500, generator=generator) for m in (70, 90))
+    out = torch.empty(70, 90, device="cuda")
+    matrix_product(rows.cuda(), columns.cuda(), precision, out)
+    wanted = rows.double() @ columns.double().T
+    error = (out.cpu().double() - wanted).abs().max() / 500**0.5
+    assert float(error) < 4 * rounding
+    assert torch.backends.cuda.matmul.allow_tf32 is False
+
+
+def test_a_bank_that_covers_nothing_has_no_tiles(bank: SliceBank) -> None:
     empty = SliceBank(
         bank.projector,
         OrientationGrid(0),
@@ -147,5 +185,4 @@ def test_a_bank_without_slices_is_not_scored(bank: SliceBank) -> None:
         r_max=R_MAX,
         perturbation=torch.eye(3, dtype=torch.float64),
     )
-    assert not empty.kept
     assert list(score_tiles(problem(bank, 1, 1, 1, scale=1.0, tile=5), empty)) == []

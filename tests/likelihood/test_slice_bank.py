@@ -27,42 +27,57 @@ def bank(slice_matrix: Tensor | None = None) -> SliceBank:
     )
 
 
+@pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("slice_matrix", [None, MAGNIFICATION])
-def test_table_holds_the_slices_of_its_pixels(slice_matrix: Tensor | None) -> None:
-    kept = bank(slice_matrix)
-    assert not kept.kept
+def test_tiles_are_the_slices_of_the_covered_pixels(
+    slice_matrix: Tensor | None, keep: bool
+) -> None:
+    found = bank(slice_matrix)
+    assert len(found.covered) == 0
     pixels = torch.tensor([2, 11, 40])
-    kept.keep(pixels)
-    assert kept.kept
-    assert kept.table.shape == (3 * 12, kept.count)
-    assert kept.count == kept.coordinates.count(R_MAX)
-    assert sorted(set(kept.grid.pixel_of(kept.kept_index).tolist())) == pixels.tolist()
-    poses = OrientationGrid(1).rotations(kept.kept_index, perturbation_rotation(0.3, 1))
+    found.cover(pixels, keep=keep)
+    assert found.kept == keep
+    assert found.count == found.coordinates.count(R_MAX)
+    assert found.covered.tolist() == [12 * p + psi for p in pixels.tolist() for psi in range(12)]
+    poses = OrientationGrid(1).rotations(found.covered, perturbation_rotation(0.3, 1))
     if slice_matrix is not None:
         poses = poses @ slice_matrix
-    wanted = kept.projector.extract(poses, kept.coordinates, kept.count)
-    torch.testing.assert_close(kept.table, wanted)
-    torch.testing.assert_close(kept.table_power, wanted.abs() ** 2)
-    assert kept.table.nbytes + kept.table_power.nbytes == 36 * kept.bytes_per_slice
+    wanted = found.projector.extract(poses, found.coordinates, found.count)
+    for part in (slice(0, 36), slice(30, 36), slice(0, 7)):
+        slices, power = found.tile(part)
+        torch.testing.assert_close(slices, wanted[part])
+        torch.testing.assert_close(power, wanted[part].abs() ** 2)
+        assert slices.nbytes + power.nbytes == len(slices) * found.bytes_per_slice
 
 
 def test_lookup_is_extraction() -> None:
     kept, fresh = bank(), bank()
-    kept.keep(torch.tensor([1, 5, 7]))
+    kept.cover(torch.tensor([1, 5, 7]), keep=True)
     index = torch.tensor([[12, 23, 60], [84, 12, 95]])
     found = kept.lookup(index)
     assert found.shape == (2, 3, kept.count)
     torch.testing.assert_close(found, fresh.lookup(index))
     torch.testing.assert_close(found[0, 1], fresh.extract(torch.tensor([23]))[0])
-    assert torch.equal(kept.kept_index[kept.rows(index.flatten())], index.flatten())
+    assert torch.equal(kept.covered[kept.rows(index.flatten())], index.flatten())
 
 
-def test_a_new_table_replaces_the_old_one() -> None:
-    kept = bank()
-    kept.keep(torch.tensor([1, 5]))
-    assert len(kept.table_power) == 24
-    kept.keep(torch.tensor([9]))
-    torch.testing.assert_close(kept.table_power, kept.table.abs() ** 2)
+def test_covering_other_pixels_forgets_the_old_ones() -> None:
+    found = bank()
+    whole = slice(None)
+    for pixels, keep in (
+        (torch.tensor([1, 5]), True),
+        (torch.tensor([9]), True),
+        (
+            torch.tensor([30]),
+            False,
+        ),
+    ):
+        found.cover(pixels, keep=keep)
+        slices, power = found.tile(whole)
+        wanted = bank().extract(found.covered)
+        torch.testing.assert_close(slices, wanted)
+        torch.testing.assert_close(power, wanted.abs() ** 2)
+        torch.testing.assert_close(found.lookup(found.covered), wanted)
 
 
 def test_squared_magnitude() -> None:

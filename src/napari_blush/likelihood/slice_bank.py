@@ -90,6 +90,7 @@ class SliceBank:
         psi = torch.arange(self.grid.n_psi)
         index = (pixels[:, None].cpu() * self.grid.n_psi + psi).reshape(-1)
         self.covered = index.to(device)
+        self._table = self._power = self._row_of_pixel = None
         if not keep:
             return
         rows = torch.full((self.grid.n_pixels,), -1, dtype=torch.int64)
