@@ -1,5 +1,6 @@
 """Where the two halves meet: the low-resolution join, the FSC, and the signal power from it."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -28,10 +29,10 @@ class SignalEstimate:
 
 
 def join_shell(context: RefinementContext, resolution_angstrom: float) -> int:
-    """Return the last shell that the halves share."""
-    geometry = context.geometry
+    """Return the last shell that the halves share, -1 when a join beyond the box is asked for."""
+    length = context.geometry.box_size * context.geometry.pixel_size
     limit = max(context.settings.low_resolution_join, resolution_angstrom)
-    return -int(-geometry.box_size * geometry.pixel_size // limit)
+    return -1 if limit > length else math.ceil(length / limit)
 
 
 def compare_halves(
