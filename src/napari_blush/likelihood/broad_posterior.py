@@ -146,8 +146,8 @@ class BroadPosteriorSums:
     def _add_directions(self, part: slice, by_orientation: Tensor) -> None:
         """Add the weight of viewing directions of one tile."""
         model_order = self.sums.model.pdf_order
-        pixel = self.bank.grid.pixel_of(self.bank.covered[part])
-        weight = by_orientation.sum(0).double()
+        pixel = self.bank.grid.pixel_of(self.bank.covered[part]).cpu()
+        weight = by_orientation.sum(0).cpu().double()
         direction = self.sums.sums.direction
         if model_order <= self.bank.grid.order:
             pixel = torch.div(

@@ -283,7 +283,7 @@ class Expectation:
 
     def _sub_batches(self, candidates: PoseCandidates, number: int) -> Iterator[Tensor]:
         """Yield rows of the batch that are gathered together, of similar length."""
-        counts = candidates.counts
+        counts = candidates.counts.cpu()
         order = torch.argsort(counts)
         per_slice = 20 * self.banks[number].count
         start = 0

@@ -167,19 +167,21 @@ class PosteriorSums:
         both = packed_shell_sum(torch.stack([cross, power]), shell, self.shells)
         cross_shell, power_shell = both[0], both[1]
         residual = images.power + images.sigma2 * (power_shell - 2 * cross_shell)
-        groups = self.particles.optics_group_index[images.index].to(residual.device)
-        self.sums.residual.index_add_(0, groups, residual.double())
-        self.sums.n_images.index_add_(
-            0, groups, torch.ones(len(images), dtype=torch.float64, device=residual.device)
+        # Long sums are kept on the CPU in double precision, which not every device has.
+        residual, cross_shell, power_shell = (
+            values.cpu().double() for values in (residual, cross_shell, power_shell)
         )
-        self.outcomes.residual_power[rows] = residual.sum(1).double().cpu()
-        strong = (self.model.data_vs_prior > STRONG_SHELL).to(residual.device)
-        group = self.particles.group_index[images.index].to(residual.device)
-        scale = self.model.group_scale.to(residual.device)[group]
+        groups = self.particles.optics_group_index[images.index]
+        self.sums.residual.index_add_(0, groups, residual)
+        self.sums.n_images.index_add_(0, groups, torch.ones(len(images), dtype=torch.float64))
+        self.outcomes.residual_power[rows] = residual.sum(1)
+        strong = self.model.data_vs_prior.cpu() > STRONG_SHELL
+        group = self.particles.group_index[images.index]
+        scale = self.model.group_scale.cpu()[group]
         cross_sum = (cross_shell * strong).sum(1) / scale
         power_sum = (power_shell * strong).sum(1) / scale**2
-        self.sums.scale_cross.index_add_(0, group, cross_sum.double())
-        self.sums.scale_power.index_add_(0, group, power_sum.double())
+        self.sums.scale_cross.index_add_(0, group, cross_sum)
+        self.sums.scale_power.index_add_(0, group, power_sum)
 
     def _offsets(self, images: PreparedImages, offset_px: Tensor, weights: Tensor) -> None:
         """Add the squared origins, ``offset_px (b, t, 2)`` weighted by ``(b, t)``."""
@@ -191,7 +193,8 @@ class PosteriorSums:
         pixel = trial.bank.grid.pixel_of(trial.orientation)
         coarser = 4 ** max(trial.bank.grid.order - self.model.pdf_order, 0)
         pixel = torch.div(pixel, coarser, rounding_mode="floor").reshape(-1)
-        self.sums.direction.index_add_(0, pixel, by_orientation.double().reshape(-1))
+        weight = by_orientation.reshape(-1).cpu().double()
+        self.sums.direction.index_add_(0, pixel.cpu(), weight)
 
     def _best(
         self,

@@ -213,17 +213,23 @@ class ImagePreparer:
 
     def _ctf(self, index: Tensor, count: int) -> Tensor:
         """Return the CTF of each image, ``(b, count)`` float32."""
+        particles = self.particles
         ctf = torch.empty(len(index), count, dtype=torch.float32, device=self.device)
         for group, rows in self._by_group(index):
             chosen = index[rows]
             ctf[rows.to(self.device)] = self._evaluators[group].ctf(
-                self.particles.defocus[chosen].to(self.device),
-                self.particles.phase_shift_deg[chosen].to(self.device),
-                self.particles.ctf_b_factor[chosen].to(self.device),
-                self.particles.ctf_scale[chosen].to(self.device),
+                self._on_device(particles.defocus[chosen]),
+                self._on_device(particles.phase_shift_deg[chosen]),
+                self._on_device(particles.ctf_b_factor[chosen]),
+                self._on_device(particles.ctf_scale[chosen]),
                 count,
             )
         return ctf
+
+    def _on_device(self, values: Tensor) -> Tensor:
+        """Return values where they are computed with, in single precision if there is no other."""
+        single = self.device.type == "mps"
+        return (values.float() if single else values).to(self.device)
 
     def _antisymmetric_phase(self, index: Tensor) -> Tensor | None:
         """Return the factors that undo beam tilt and odd aberrations, or None."""

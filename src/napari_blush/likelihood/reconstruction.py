@@ -59,13 +59,15 @@ def reconstruct(sums: SliceAccumulator, tau2: Spectrum | None) -> Volume:
 def shell_mean_weight(sums: SliceAccumulator) -> Spectrum:
     """Return the mean accumulated weight of the padded voxels of each shell, ``(shells,)``."""
     n_shells = sums.box_size // 2 + 1
-    shell = shell_of_voxels(sums.shape, sums.padding).to(sums.weight.device).flatten()
+    weight = sums.weight.flatten()
+    weight = weight.cpu() if weight.device.type == "mps" else weight
+    shell = shell_of_voxels(sums.shape, sums.padding).to(weight.device).flatten()
     shell = shell.clamp(max=n_shells)
     total = torch.zeros(n_shells + 1, dtype=torch.float64, device=shell.device)
     count = torch.zeros_like(total)
-    total.index_add_(0, shell, sums.weight.flatten().double())
+    total.index_add_(0, shell, weight.double())
     count.index_add_(0, shell, torch.ones_like(shell, dtype=torch.float64))
-    return (total / count.clamp(min=1))[:n_shells].to(torch.float32)
+    return (total / count.clamp(min=1))[:n_shells].to(torch.float32).to(sums.weight.device)
 
 
 def map_variance(sums: SliceAccumulator) -> Spectrum:

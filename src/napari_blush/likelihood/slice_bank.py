@@ -129,11 +129,15 @@ class SliceBank:
         return slices.reshape(*index.shape, self.count)
 
     def rows(self, index: Tensor) -> Tensor:
-        """Return the rows of the kept table that hold orientations ``(m,)``."""
+        """Return the rows of the kept table that hold orientations ``(m,)``.
+
+        An orientation that is not kept (padding of a candidate list) gets row 0.
+        """
         if self._row_of_pixel is None:
             return index
         pixel = torch.div(index, self.grid.n_psi, rounding_mode="floor")
-        return self._row_of_pixel[pixel] * self.grid.n_psi + index % self.grid.n_psi
+        row = self._row_of_pixel[pixel] * self.grid.n_psi + index % self.grid.n_psi
+        return row.clamp(min=0)
 
 
 def squared_magnitude(slices: Tensor) -> Tensor:

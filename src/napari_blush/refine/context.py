@@ -7,7 +7,7 @@ from torch import Tensor
 
 from napari_blush.data_model.particles import Particles
 from napari_blush.data_model.settings import RefinementSettings
-from napari_blush.likelihood.work_budget import WorkBudget
+from napari_blush.likelihood.work_budget import BudgetInUse
 from napari_blush.numerics.packing import PackedCoordinates
 from napari_blush.refine.schedule import Geometry
 from napari_blush.regularization.regularizer import Regularizer
@@ -31,7 +31,7 @@ class RefinementContext:
     operators : (g, 3, 3) float64
     regularizer : Regularizer
     device : torch.device
-    budget : WorkBudget
+    budget : BudgetInUse
     normalize_background : bool
         Images are not normalised on disk.
     """
@@ -45,5 +45,5 @@ class RefinementContext:
     operators: Tensor
     regularizer: Regularizer
     device: torch.device
-    budget: WorkBudget
+    budget: BudgetInUse
     normalize_background: bool

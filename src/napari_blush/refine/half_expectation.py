@@ -1,13 +1,14 @@
 """Sets up and runs the E-step of one half of the data."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from napari_blush.data_model.poses import Poses
 from napari_blush.data_model.results import SamplingState
+from napari_blush.errors import RefinementError
 from napari_blush.likelihood.expectation import Expectation
 from napari_blush.likelihood.half_model import HalfModel
 from napari_blush.likelihood.pose_scoring import ExpectationOptions
@@ -17,12 +18,13 @@ from napari_blush.likelihood.search_plan import SearchPlan, make_search_plan
 from napari_blush.likelihood.slice_bank import SliceBank
 from napari_blush.likelihood.spectra import signal_r_max
 from napari_blush.likelihood.weighted_sums import ImageOutcomes, WeightedSums
+from napari_blush.likelihood.work_budget import is_out_of_memory
 from napari_blush.numerics.orientation_grid import asymmetric_pixels, change_pixel_order
 from napari_blush.numerics.slice_extraction import CentralSlices
 from napari_blush.numerics.slice_insertion import SliceAccumulator
 from napari_blush.refine.context import RefinementContext
 
-LOOKUPS_PER_IMAGE = 200  # slices an image asks a finer pass for, roughly: decides what is kept
+LOOKUPS_PER_IMAGE = 30  # slices an image asks a finer pass for, roughly: decides what is kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,8 @@ class HalfJob:
     """One half of one iteration.
 
     ``index (m,)`` are its rows of the particle table; ``sampling`` and ``current_size`` those of
-    the iteration; ``cross_correlation`` for the first one.
+    the iteration; ``cross_correlation`` for the first one. ``notes`` collects what a person should
+    be told.
     """
 
     index: Tensor
@@ -40,6 +43,7 @@ class HalfJob:
     plan: SearchPlan
     current_size: int
     cross_correlation: bool
+    notes: list[str] = field(default_factory=list)
 
 
 def image_preparer(context: RefinementContext, *, whiten: bool) -> ImagePreparer:
@@ -82,7 +86,35 @@ def reference_slices(context: RefinementContext, model: HalfModel, r_max: int) -
 def expect_half(
     context: RefinementContext, job: HalfJob, outcomes: ImageOutcomes
 ) -> Generator[int, None, WeightedSums]:
-    """Run the E-step of one half; yield images done; return its ``WeightedSums``."""
+    """Run the E-step of one half; yield images done; return its ``WeightedSums``.
+
+    When memory runs out it begins again with smaller batches, and says so in ``job.notes``.
+    """
+    while True:
+        try:
+            return (yield from _expect_once(context, job, outcomes))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if not context.budget.shrink():
+                raise RefinementError(
+                    f"Memory ran out with the smallest batches on {context.device}; wanted room "
+                    "for the padded maps and one image; use --padding 1, smaller boxes, or a "
+                    "device with more memory."
+                ) from error
+        batch = context.budget.current.particle_batch
+        job.notes.append(
+            f"Memory ran out on {context.device}: the E-step of this half began again with "
+            f"batches of {batch} images; slower, the result is the same."
+        )
+        if context.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _expect_once(
+    context: RefinementContext, job: HalfJob, outcomes: ImageOutcomes
+) -> Generator[int, None, WeightedSums]:
+    """Run the E-step of one half with the budget as it is."""
     n = context.geometry.box_size
     r_insert = min(job.current_size // 2, context.coordinates.r_max)
     r_signal = signal_r_max(
@@ -114,7 +146,14 @@ def expect_half(
     for matrix, rows in _by_slice_matrix(preparer, job.index):
         banks = _slice_banks(context, job, projector, r_signal, matrix, priors)
         step = Expectation(
-            job.model, job.plan, preparer, banks, priors, posterior_sums, options, context.budget
+            job.model,
+            job.plan,
+            preparer,
+            banks,
+            priors,
+            posterior_sums,
+            options,
+            context.budget.current,
         )
         for count in step.run(job.index[rows], rows, job.poses, job.norm):
             yield done + count
@@ -126,13 +165,12 @@ def empty_sums(
     context: RefinementContext, model: HalfModel, accumulator: SliceAccumulator
 ) -> WeightedSums:
     """Return sums of nothing."""
-    device = context.device
     groups = len(context.particles.optics_groups)
     shells = context.geometry.box_size // 2 + 1
     scales = len(context.particles.group_names)
 
     def zeros(*shape: int) -> Tensor:
-        return torch.zeros(*shape, dtype=torch.float64, device=device)
+        return torch.zeros(*shape, dtype=torch.float64)
 
     return WeightedSums(
         accumulator,
@@ -184,7 +222,7 @@ def _slice_banks(
         )
         pixels = torch.nonzero(torch.isfinite(priors[number])).flatten()
         slices = len(pixels) * level.grid.n_psi
-        fits = slices * bank.bytes_per_slice <= context.budget.table_bytes
+        fits = slices * bank.bytes_per_slice <= context.budget.current.table_bytes
         worth = slices <= LOOKUPS_PER_IMAGE * len(job.index)
         keep = fits and (worth or number == 0)
         if not is_local and (number == 0 or keep):

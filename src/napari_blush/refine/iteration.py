@@ -49,14 +49,22 @@ def expect(
     plan = search_plan(context, state.sampling, current_size)
     correlation = is_by_correlation(context, number)
     total = len(state.random_subset)
-    outcomes, runs = [], []
+    outcomes, jobs = [], []
     for half in (1, 2):
         index = torch.nonzero(state.random_subset == half).flatten()
-        job = HalfJob(
-            index, state.models[half - 1], state.poses, state.norm, plan, current_size, correlation
+        jobs.append(
+            HalfJob(
+                index,
+                state.models[half - 1],
+                state.poses,
+                state.norm,
+                plan,
+                current_size,
+                correlation,
+            )
         )
         outcomes.append(ImageOutcomes.empty(len(index)))
-        runs.append(expect_half(context, job, outcomes[-1]))
+    runs = [expect_half(context, job, out) for job, out in zip(jobs, outcomes, strict=True)]
     threads = torch.get_num_threads()
     parallel = context.device.type == "cpu" and threads > 1
     both = run_side_by_side(runs, threads) if parallel else run_in_turn(runs)
@@ -67,9 +75,13 @@ def expect(
                 half, count = next(both)
             except StopIteration as finished:
                 first, second = finished.value
-                return (first, second), outcomes
+                break
             done[half] = count
             yield ExpectationProgress(number, half + 1, sum(done), total)
+    for job in jobs:
+        for note in job.notes:
+            yield Message(note, warning=True)
+    return (first, second), outcomes
 
 
 def symmetrize(context: RefinementContext, sums: tuple[WeightedSums, WeightedSums]) -> None:

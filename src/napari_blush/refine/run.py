@@ -1,6 +1,5 @@
 """The one door to a refinement, for the command line, the plugin and a notebook alike."""
 
-import os
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
@@ -12,7 +11,7 @@ from napari_blush.data_model.particles import Particles
 from napari_blush.data_model.results import RefinementResult
 from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.errors import RefinementError
-from napari_blush.likelihood.work_budget import WorkBudget
+from napari_blush.likelihood.work_budget import BudgetInUse, WorkBudget
 from napari_blush.numerics.packing import packed_coordinates
 from napari_blush.numerics.point_group import symmetry_operators
 from napari_blush.numerics.slice_extraction import slice_backend
@@ -28,13 +27,12 @@ from napari_blush.refine.inputs import (
     checked_particles,
     checked_reference,
 )
+from napari_blush.refine.memory import plan_memory
 from napari_blush.refine.schedule import Geometry, particle_diameter
 from napari_blush.refine.state import RefinementState
 from napari_blush.refine.steering import Steering
 from napari_blush.regularization.registry import make_regularizer
 from napari_blush.regularization.regularizer import Regularizer
-
-GIBI = 2**30
 
 
 def run(
@@ -138,6 +136,9 @@ def prepared_run(
                 warning=True,
             )
         )
+    streams = 2 if device.type == "cpu" and torch.get_num_threads() > 1 else 1
+    budget, notes = plan_memory(settings, geometry, device, streams)
+    messages += notes
     context = make_context(
         settings,
         replace(particles, images=CheckedImages(particles.images)),
@@ -146,6 +147,7 @@ def prepared_run(
         device,
         checks.normalize_background,
         regularizer,
+        budget,
     )
     if resume_from is None:
         return context, first_state(context, volume), messages
@@ -207,20 +209,6 @@ def device_messages(settings: RefinementSettings, device: torch.device) -> list[
     return messages
 
 
-def memory_limit_bytes(settings: RefinementSettings, device: torch.device) -> int:
-    """Return how much working memory may be used: as set, or half of what is free."""
-    if settings.memory_limit is not None:
-        return int(settings.memory_limit * GIBI)
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        return free // 2
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return 4 * GIBI
-    return free // 2
-
-
 def make_context(
     settings: RefinementSettings,
     particles: Particles,
@@ -229,6 +217,7 @@ def make_context(
     device: torch.device,
     normalize_background: bool,
     regularizer: Regularizer | None,
+    budget: WorkBudget,
 ) -> RefinementContext:
     """Return the fixed part of a run."""
     return RefinementContext(
@@ -241,6 +230,6 @@ def make_context(
         operators=symmetry_operators(settings.symmetry),
         regularizer=regularizer or make_regularizer(settings.regularizer),
         device=device,
-        budget=WorkBudget.for_device(device.type, memory_limit_bytes(settings, device)),
+        budget=BudgetInUse(budget),
         normalize_background=normalize_background,
     )
