@@ -1,4 +1,4 @@
-"""Every bad input is refused in one sentence before any work; the rest is made to fit."""
+"""Bad input is refused in one sentence before anything is computed; the rest is made to fit."""
 
 from dataclasses import replace
 
