@@ -128,7 +128,9 @@ class Expectation:
                 return
         else:
             candidates = self._neighborhood(rotations, self.plan.local_sigma_deg)
-        first = 0 if self.plan.local_sigma_deg is not None else 1
+        # The exhaustive pass was level 0, unless what it left still has to enter the sums there.
+        only_one = len(self.plan.levels) == 1
+        first = 0 if self.plan.local_sigma_deg is not None or only_one else 1
         for number in range(first, len(self.plan.levels)):
             level = self.plan.levels[number]
             if level.last:
@@ -143,12 +145,14 @@ class Expectation:
         level, bank = self.plan.levels[0], self.banks[0]
         count = bank.count
         weighted = images.masked[:, :count] * images.ctf[:, :count]
-        pixel = bank.grid.pixel_of(bank.covered)
+        prior = self.direction_log_priors[0][bank.grid.pixel_of(bank.covered)]
+        if self.options.cross_correlation:
+            prior = torch.where(torch.isfinite(prior), 0.0, prior)
         problem = DenseProblem(
             images=shifted_images(weighted, self.scorer.coarse_phases[:, :count]),
             ctf_power=images.ctf[:, :count] ** 2,
             offset_log_prior=self.scorer.offset_log_prior(images, self.offsets_px),
-            orientation_log_prior=self.direction_log_priors[0][pixel],
+            orientation_log_prior=prior,
             tile=self.budget.dense_tile(len(images) * len(self.offsets_px)),
             precision=self.options.precision,
         )
@@ -168,7 +172,7 @@ class Expectation:
         if len(images) == 0:
             return images, rows, None
         orientation = bank.covered[None].expand(len(images), -1)
-        prior = self.direction_log_priors[0][pixel][None].expand(len(images), -1)
+        prior = prior[None].expand(len(images), -1)
         return images, rows, self._keep(marginals, orientation, prior, None)
 
     def _stop_early(
