@@ -373,6 +373,7 @@ CASES: dict[str, dict[str, Any]] = {
     "local, one pass": {"local_sigma_deg": 20.0, "orders": (0, 1), "oversampling": 0},
     "local, cut": {"local_sigma_deg": 25.0, "orders": (1, 1), "fraction": 0.9},
     "symmetric": {"symmetry": "D2", "fraction": 0.99},
+    "without the first pixel": {"symmetry": "I2", "orders": (1, 1), "fraction": 0.99},
     "sharp posteriors": {"noise": 0.1},
 }
 

@@ -61,6 +61,16 @@ def test_lookup_is_extraction() -> None:
     assert torch.equal(kept.covered[kept.rows(index.flatten())], index.flatten())
 
 
+def test_orientations_that_are_not_covered_do_no_harm() -> None:
+    kept = bank()
+    kept.cover(torch.tensor([5, 7]), keep=True)
+    padding = torch.tensor([[60, 0, 575]])
+    found = kept.lookup(padding)
+    torch.testing.assert_close(found[0, 0], bank().extract(torch.tensor([60]))[0])
+    assert bool(torch.isfinite(torch.view_as_real(found)).all())
+    assert kept.rows(padding[0]).tolist() == [0, 0, 0]
+
+
 def test_covering_other_pixels_forgets_the_old_ones() -> None:
     found = bank()
     whole = slice(None)
