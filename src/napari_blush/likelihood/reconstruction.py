@@ -19,6 +19,7 @@ from napari_blush.numerics.slice_insertion import SliceAccumulator
 MIN_REGULARIZED_SHELL = 5  # shells below are left alone (RELION's minres_map)
 WEIGHT_FLOOR = 1e-3  # of the shell's mean weight: no division by next to nothing
 CORNER_EDGE_PX = 3.0  # cosine edge at the sphere inscribed in the box
+RIM_PX = 2.0  # thickness of the shell of solvent whose mean density is called zero
 
 
 def reconstruct(sums: SliceAccumulator, tau2: Spectrum | None) -> Volume:
@@ -52,8 +53,20 @@ def reconstruct(sums: SliceAccumulator, tau2: Spectrum | None) -> Volume:
     solved = torch.where(inside, sums.data / denominator.clamp(min=1e-30), 0)
     volume = padded_inverse(solved, box_size=sums.box_size, padding=sums.padding) * sums.box_size
     volume = volume / gridding_correction(sums.box_size, sums.padding).to(volume)
-    corner = soft_sphere(sums.box_size, sums.box_size / 2 - CORNER_EDGE_PX, CORNER_EDGE_PX)
-    return (volume * corner.to(volume)).to(torch.float32)
+    return _inside_sphere(volume).to(torch.float32)
+
+
+def _inside_sphere(volume: Volume) -> Volume:
+    """Return the map inside the inscribed sphere, its rim at density zero.
+
+    The mean of a map is not measured (images have no meaningful mean), and a constant left in it
+    would print the shape of every mask on the lowest shells.
+    """
+    n = volume.shape[-1]
+    outer = n / 2 - CORNER_EDGE_PX
+    corner = soft_sphere(n, outer, CORNER_EDGE_PX).to(volume)
+    rim = corner - soft_sphere(n, outer - RIM_PX, CORNER_EDGE_PX).to(volume)
+    return (volume - (volume * rim).sum() / rim.sum()) * corner
 
 
 def shell_mean_weight(sums: SliceAccumulator) -> Spectrum:
