@@ -18,7 +18,7 @@ from napari_blush.refine.events import (
     RunFinished,
     RunStarted,
 )
-from napari_blush.refine.run import device_messages, memory_limit_bytes, run
+from napari_blush.refine.run import device_messages, run
 
 LETTERS = {
     RunStarted: "S",
@@ -185,8 +185,3 @@ def test_an_fsc_correction_without_a_mask_is_told(tiny, settings_for) -> None:
     assert isinstance(message, Message)
     assert message.warning
     assert "mask" in message.text
-
-
-def test_the_memory_limit_is_in_gigabytes(settings_for) -> None:
-    assert memory_limit_bytes(settings_for(memory_limit=1.5), torch.device("cpu")) == 3 * 2**29
-    assert memory_limit_bytes(settings_for(), torch.device("cpu")) > 2**20

@@ -36,6 +36,7 @@ from napari_blush.refine.iteration_result import IterationMaps, iteration_result
 from napari_blush.refine.pose_update import is_by_correlation, updated_poses
 from napari_blush.refine.schedule import count_fsc, resolution_shell
 from napari_blush.refine.state import RefinementState
+from napari_blush.regularization.guard import regularized
 from napari_blush.regularization.regularizer import RegularizationInput
 
 
@@ -125,7 +126,8 @@ def iterate(
     shell = resolution_shell(signals[0].data_vs_prior)
     yield HalfMapsReconstructed(number, half_maps, curves, shell_resolution(context, shell))
     reconstructed = time.perf_counter()
-    regularized = context.regularizer.regularize(
+    made = regularized(
+        context.regularizer,
         RegularizationInput(
             half_maps,
             wiener,
@@ -133,12 +135,12 @@ def iterate(
             context.mask,
             context.geometry.particle_diameter,
             context.operators,
-        )
+        ),
     )
-    for text in regularized.messages:
+    for text in made.messages:
         yield Message(text)
-    references = flatten_solvent(context, regularized.references, number)
-    yield ReferencesRegularized(number, references, regularized.cutoff_shell)
+    references = flatten_solvent(context, made.references, number)
+    yield ReferencesRegularized(number, references, made.cutoff_shell)
     models = tuple(
         replace(
             maximized(context, state, half, sums[half], number),
@@ -159,9 +161,10 @@ def iterate(
         wiener,
         references,
         curves,
-        regularized.cutoff_shell,
+        made.cutoff_shell,
         current_size,
         shell_resolution(context, shell),
+        made.messages,
     )
     timing = {
         "expectation": expected - started,

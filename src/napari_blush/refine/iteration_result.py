@@ -31,6 +31,7 @@ class IterationMaps:
     cutoff_shell: int | None
     current_size: int
     resolution_angstrom: float
+    messages: tuple[str, ...] = ()
 
 
 def iteration_result(
@@ -69,6 +70,7 @@ def iteration_result(
         coarse_size=2 * plan.levels[0].r_max,
         seconds=sum(stage_seconds.values()),
         stage_seconds=stage_seconds,
+        messages=maps.messages,
     )
 
 

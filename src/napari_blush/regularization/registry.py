@@ -17,7 +17,7 @@ def make_regularizer(name: str) -> Regularizer:
     Raises
     ------
     SettingsError
-        When nothing of that name is installed.
+        When nothing of that name is installed, or what is installed is not a regularizer.
     """
     if name in _OWN:
         return _OWN[name]()
@@ -28,7 +28,13 @@ def make_regularizer(name: str) -> Regularizer:
             f"Regularizer {name!r} is not known; wanted one of: {known}; correct --regularizer or "
             "install the package that provides it."
         )
-    made = found[name].load()()
+    try:
+        made = found[name].load()()
+    except (ImportError, AttributeError, TypeError) as error:
+        raise SettingsError(
+            f"Regularizer {name!r} is registered as {found[name].value!r} and cannot be made "
+            f"({error}); wanted a class or function without arguments; correct that package."
+        ) from error
     if not isinstance(made, Regularizer):
         raise SettingsError(
             f"The entry point {name!r} does not make a regularizer; wanted an object with a name "

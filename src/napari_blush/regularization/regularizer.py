@@ -44,7 +44,8 @@ class Regularized:
     """References for the next iteration, and how they came about.
 
     ``cutoff_shell`` is the shell beyond which the regularizer let nothing of its own through
-    (spectral trailing), None where it does not apply; ``denoised`` are maps *for alignment only*.
+    (spectral trailing), None where it does not apply; ``denoised`` are maps *for alignment only*;
+    ``messages`` are told to the person who follows the run.
     """
 
     references: tuple[Tensor, Tensor]
@@ -63,5 +64,8 @@ class Regularizer(Protocol):
         ...
 
     def regularize(self, given: RegularizationInput) -> Regularized:
-        """Return the references of the next iteration, ``(n, n, n)`` float32 on the CPU."""
+        """Return the references of the next iteration, ``(n, n, n)`` float32 on the CPU.
+
+        What is given belongs to the run and must not be changed in place.
+        """
         ...
