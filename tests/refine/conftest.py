@@ -58,14 +58,14 @@ def simulated(
 
 @pytest.fixture(scope="session")
 def asymmetric() -> Problem:
-    """80 images of 32 px of a particle without symmetry."""
-    return simulated(80, 32, 4.0, "C1", 24, 9.0, 2)
+    """140 images of 32 px of a particle without symmetry."""
+    return simulated(140, 32, 4.0, "C1", 24, 11.0, 2)
 
 
 @pytest.fixture(scope="session")
 def dihedral() -> Problem:
     """60 images of 32 px of a particle with D2 symmetry."""
-    return simulated(60, 32, 4.0, "D2", 8, 10.0, 2)
+    return simulated(60, 32, 4.0, "D2", 8, 11.0, 2)
 
 
 @pytest.fixture(scope="session")

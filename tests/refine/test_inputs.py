@@ -373,7 +373,7 @@ def test_a_background_that_is_not_normalised_is_told_and_normalised(
 
 
 def test_normalising_gives_the_map_of_normalised_images(asymmetric, settings_for, drain) -> None:
-    settings = settings_for(max_iterations=2, initial_low_pass=16.0, healpix_order=2)
+    settings = settings_for(initial_low_pass=16.0, healpix_order=2, exhaustive_order=2)
     raw = with_images(asymmetric.particles, lambda stack: stack.mul_(25.0).add_(100.0))
     events, result = drain(run(settings, raw, asymmetric.start))
     assert any(isinstance(event, Message) and "background" in event.text for event in events)
