@@ -154,6 +154,28 @@ def contrast(particles: Particles, row: int, coordinates: PackedCoordinates) -> 
     return -np.sin(gamma) * envelope * float(particles.ctf_scale[row])
 
 
+def masked_noise_spectrum(box_size: int, radius_px: float, spectrum: Real) -> Real:
+    """Return the variance of the real part, by shell, of noise seen through the circular mask.
+
+    Masking and filling with the background's mean is a matrix; so is the transform; noise of power
+    ``spectrum`` (n, n) in the units of ``FT / n`` goes through both.
+    """
+    n = box_size
+    coordinates = packed_coordinates(n, n // 2)
+    mask = soft_mask(n, radius_px).ravel()
+    outside = (radius_grid(n) > radius_px).ravel()
+    matrix = np.diag(mask) + np.outer(1 - mask, outside / outside.sum())
+    axis = np.arange(n) - n // 2
+    y, x = (grid.ravel() for grid in np.meshgrid(axis, axis, indexing="ij"))
+    turns = np.outer(coordinates.kx.numpy(), x) + np.outer(coordinates.ky.numpy(), y)
+    rows = np.exp(-2j * np.pi * turns / n) / n @ matrix
+    power = np.abs(np.fft.fft2(rows.reshape(-1, n, n))) ** 2 * spectrum / n**2
+    shell = coordinates.shell.numpy()
+    total = np.bincount(shell, power.sum((1, 2)), minlength=n // 2 + 1)
+    counts = np.bincount(shell, minlength=n // 2 + 1)
+    return total[: n // 2 + 1] / (2 * np.maximum(counts, 1))[: n // 2 + 1]
+
+
 @dataclass(frozen=True)
 class SlowImage:
     """One image as the E-step sees it: transforms, transfer function, noise variance, origin."""
@@ -410,3 +432,9 @@ def slow_image_fixture() -> Callable[..., SlowImage]:
 def soft_mask_fixture() -> Callable[..., Real]:
     """Return the slow reference of the circular mask."""
     return soft_mask
+
+
+@pytest.fixture(name="masked_noise_spectrum")
+def masked_noise_spectrum_fixture() -> Callable[..., Real]:
+    """Return the slow reference of what a mask makes of noise."""
+    return masked_noise_spectrum

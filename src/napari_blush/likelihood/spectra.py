@@ -55,7 +55,7 @@ def initial_sigma2_noise(
     Returns
     -------
     (optics groups, shells) float32
-        Variance of the real part; a group without images takes the mean of the others.
+        Variance of the real part; a group of one image or none takes the mean of the others.
     """
     n = coordinates.box_size
     shells = n // 2 + 1
@@ -78,11 +78,16 @@ def initial_sigma2_noise(
             images = images * mask + mean[:, None, None] * (1 - mask)
             power += _shell_power(images, coordinates).sum(0)
             total += images.double().sum(0)
-        average = _shell_power((total / len(chosen)).float()[None], coordinates)[0]
-        spectra[group] = (power / len(chosen) - average) / (2 * count)
-        seen[group] = True
+        m = len(chosen)
+        spectra[group] = power / m / (2 * count)
+        if m > 1:
+            average = _shell_power((total / m).float()[None], coordinates)[0] / (2 * count)
+            # The mean of few images still holds some of their noise.
+            spectra[group] = (spectra[group] - average) * m / (m - 1)
+            seen[group] = True
     spectra = _without_gaps(spectra)
-    spectra[~seen] = spectra[seen].mean(0)
+    if bool(seen.any()):
+        spectra[~seen] = spectra[seen].mean(0)
     return spectra.to(torch.float32)
 
 
