@@ -132,7 +132,7 @@ def test_finish_now_before_the_first_iteration(tiny, settings_for) -> None:
 
 def test_more_iterations_can_be_asked_for(tiny, settings_for) -> None:
     events = steered_run(
-        tiny, settings_for(max_iterations=1), ChangeSettings({"max_iterations": 2}), drain
+        tiny, settings_for(max_iterations=1), ChangeSettings({"max_iterations": 2})
     )
     started = [event for event in events if isinstance(event, IterationStarted)]
     assert [event.final for event in started] == [False, False, True]
