@@ -40,23 +40,31 @@ from napari_blush.simulation.images import ProjectedImages, scale_for_snr, simul
 from napari_blush.simulation.phantoms import random_blobs
 
 READING, CTF, SLICES = "reading, mask, FFT", "CTF", "slices"
-CANDIDATES, POSTERIOR = "candidates, gathers, shifts", "exponentials, reductions"
-INSERTION, RECONSTRUCTION = "insertion", "reconstruction, FSC"
-STAGES = (READING, CTF, SLICES, PRODUCTS, POSTERIOR, CANDIDATES, INSERTION, RECONSTRUCTION, "other")
+SHIFTS, CANDIDATES, POSTERIOR = "shifts", "candidates", "exponentials, reductions"
+INSERTION = "insertion"
+REFERENCE, RECONSTRUCTION = "transform of the reference", "reconstruction, FSC"
+PER_PARTICLE = (READING, CTF, SLICES, PRODUCTS, POSTERIOR, SHIFTS, CANDIDATES, INSERTION)
+ONCE = (REFERENCE, RECONSTRUCTION, "other")
 _STAGE_OF_ROOM = {
     "likelihood.prepared_images": READING,
-    "likelihood.spectra": READING,
+    "likelihood.spectra": REFERENCE,
     "numerics.ctf": CTF,
+    "refine.half_expectation:reference_slices": REFERENCE,
+    "numerics.slice_extraction:__init__": REFERENCE,
+    "numerics.padded_transform": REFERENCE,
     "numerics.slice_extraction": SLICES,
-    "numerics.padded_transform": SLICES,
     "likelihood.slice_bank": SLICES,
+    "likelihood.squared_difference:squared_parts": SLICES,
+    "likelihood.squared_difference:shifted_images": SHIFTS,
+    "numerics.packing:shift_phases": SHIFTS,
     "likelihood.posterior": POSTERIOR,
     "likelihood.dense_pass": POSTERIOR,
     "likelihood.broad_posterior": POSTERIOR,
     "likelihood.squared_difference": POSTERIOR,
     "likelihood.posterior_sums": POSTERIOR,
+    "likelihood.posterior_sums:_insert": INSERTION,
     "likelihood.expectation": CANDIDATES,
-    "likelihood.pose_scoring": CANDIDATES,
+    "likelihood.pose_scoring": SHIFTS,
     "likelihood.pose_candidates": CANDIDATES,
     "numerics.orientation_grid": CANDIDATES,
     "numerics.slice_insertion": INSERTION,
@@ -65,14 +73,14 @@ _STAGE_OF_ROOM = {
     "refine.half_comparison": RECONSTRUCTION,
     "refine.iteration": RECONSTRUCTION,
 }
-STAGE_OF_MODULE = {f"napari_blush.{room}": stage for room, stage in _STAGE_OF_ROOM.items()}
+STAGE_OF = {f"napari_blush.{room}": stage for room, stage in _STAGE_OF_ROOM.items()}
 PASS_OF_FUNCTION = {
     "_exhaustive": "coarse",
     "_gathered_pass": "fine",
     "_last_pass": "fine",
     "prepare": "images",
 }
-PRODUCTS_WITHIN = frozenset({POSTERIOR, CANDIDATES})
+PRODUCTS_WITHIN = frozenset({POSTERIOR, CANDIDATES, SHIFTS, INSERTION})
 SNR = 0.1
 
 
@@ -117,16 +125,17 @@ def main() -> None:
                 passes.append(coarse_pass(problem, order, ceiling, options.rounds))
             context, state = start(problem)
             for kind, sampling in samplings(problem).items():
-                row, split = iteration(
+                reached, split_up = iteration(
                     problem, kind, context, replace(state, sampling=sampling), ceiling
                 )
-                passes += row
-                splits.append(split)
+                passes += reached
+                splits += split_up
     text = "\n\n".join(
         [
             "GFLOP/s of matrix products over the ceiling of one thread:",
             markdown(passes),
-            "CPU milliseconds per particle of one iteration by stage:",
+            "CPU milliseconds per particle of one iteration by pass and stage, and seconds of what "
+            "it does once:",
             markdown(splits),
         ]
     )
@@ -261,15 +270,21 @@ def iteration(
     context: RefinementContext,
     state: RefinementState,
     ceiling: Callable[[], float],
-) -> tuple[list[Row], dict[str, object]]:
+) -> tuple[list[Row], list[Row]]:
     """Run an iteration under the clock, once to warm up; return rows of passes and the split."""
     for _ in iterate(context, state, problem.current_size):
         pass
-    clock = StageClock(STAGE_OF_MODULE, PASS_OF_FUNCTION, PRODUCTS_WITHIN)
+    clock = StageClock(STAGE_OF, PASS_OF_FUNCTION, PRODUCTS_WITHIN)
     with clock:
         for event in iterate(context, state, problem.current_size):
             del event
     most = max(ceiling() for _ in range(5))
+    splits = [split(problem, kind, clock, which) for which in ("images", "coarse", "fine", None)]
+    return pass_rows(problem, kind, clock, most), [each for each in splits if each["all"]]
+
+
+def pass_rows(problem: Problem, kind: str, clock: StageClock, ceiling: float) -> list[Row]:
+    """Return what the passes of an iteration reached of the ceiling."""
     rows: list[Row] = []
     for which in ("coarse", "fine"):
         operations = clock.operations.get((which, PRODUCTS), 0.0)
@@ -283,18 +298,38 @@ def iteration(
                 "pass": f"{which}, in a {kind} iteration",
                 "coefficients": None,
                 "GFLOP/s": 1e-9 * operations / spent,
-                "of ceiling": 1e-9 * operations / spent / most,
-                "its products alone": 1e-9 * operations / products / most,
-                "ceiling": most,
+                "of ceiling": 1e-9 * operations / spent / ceiling,
+                "its products alone": 1e-9 * operations / products / ceiling,
+                "ceiling": ceiling,
             }
         )
-    per_particle = 1e3 / problem.n_particles
-    split: dict[str, object] = {"box": problem.box_size, "iteration": kind}
-    for stage in STAGES:
-        seconds = sum(spent for (_, name), spent in clock.seconds.items() if name == stage)
-        split[stage] = seconds * per_particle
-    split["all"] = sum(clock.seconds.values()) * per_particle
-    return rows, split
+    return rows
+
+
+def split(problem: Problem, kind: str, clock: StageClock, which: str | None) -> dict[str, object]:
+    """Return the milliseconds per particle of a pass by stage; None for the whole iteration.
+
+    What an iteration does once, whatever the number of particles, is given in seconds.
+    """
+    row: dict[str, object] = {
+        "box": problem.box_size,
+        "iteration": kind,
+        "pass": which or "whole",
+    }
+
+    def seconds(stage: str) -> float:
+        return sum(
+            spent
+            for (name, of), spent in clock.seconds.items()
+            if of == stage and which in (None, name)
+        )
+
+    for stage in PER_PARTICLE:
+        row[stage] = 1e3 * seconds(stage) / problem.n_particles
+    row["all"] = sum(1e3 * seconds(stage) / problem.n_particles for stage in PER_PARTICLE)
+    if which is None:
+        row |= {f"{stage} (s, once)": seconds(stage) for stage in ONCE}
+    return row
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ class StageClock:
 
     Parameters
     ----------
-    stage_of_module : mapping
-        Module name to stage.
+    stage_of : mapping
+        Module name, or ``module:function``, to stage; the latter wins.
     pass_of_function : mapping
         Function name to pass.
     products_within : collection of str
@@ -43,11 +43,11 @@ class StageClock:
 
     def __init__(
         self,
-        stage_of_module: Mapping[str, str],
+        stage_of: Mapping[str, str],
         pass_of_function: Mapping[str, str],
         products_within: frozenset[str],
     ) -> None:
-        self._stage_of_module = stage_of_module
+        self._stage_of = stage_of
         self._pass_of_function = pass_of_function
         self._products_within = products_within
         self.seconds: dict[tuple[str, str], float] = defaultdict(float)
@@ -102,11 +102,11 @@ class StageClock:
                 self._now = before
 
     def _keys(self, frame: FrameType) -> tuple[str | None, str | None]:
-        module = str(frame.f_globals.get("__name__", ""))
-        which = None
-        if module.startswith("napari_blush"):
-            which = self._pass_of_function.get(frame.f_code.co_name)
-        return self._stage_of_module.get(module), which
+        module, name = str(frame.f_globals.get("__name__", "")), frame.f_code.co_name
+        if not module.startswith("napari_blush"):
+            return None, None
+        stage = self._stage_of.get(f"{module}:{name}", self._stage_of.get(module))
+        return stage, self._pass_of_function.get(name)
 
     def _wrap(self, owner: Any, name: str) -> None:
         original = getattr(owner, name)
