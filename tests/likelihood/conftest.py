@@ -232,6 +232,7 @@ class Problem:
 
     particles: Particles
     model: HalfModel
+    true_shifts_px: torch.Tensor
     orders: tuple[int, int] = (0, 0)
     oversampling: int = 1
     local_sigma_deg: float | None = None
@@ -395,7 +396,7 @@ def problem_of(
         images=ImagesInMemory(images * norm[:, None, None].float()),
         poses=Poses(particles.poses.rotations, found * PIXEL_SIZE),
     )
-    return Problem(particles, model, **changes)
+    return Problem(particles, model, shifts, **changes)
 
 
 @pytest.fixture(name="problem_of")
