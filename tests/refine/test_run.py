@@ -177,11 +177,14 @@ def test_slow_projections_are_told(settings_for, monkeypatch) -> None:
     assert device_messages(settings_for(), torch.device("cpu")) == []
 
 
-def test_an_fsc_correction_without_a_mask_is_told(tiny, settings_for) -> None:
-    events = run(settings_for(solvent_corrected_fsc=True), tiny.particles, tiny.start)
+@pytest.mark.parametrize(
+    ("automatic", "said"), [(True, "drawn around each half's own map"), (False, "keep the solvent")]
+)
+def test_a_run_without_a_mask_says_what_it_does(tiny, settings_for, automatic, said) -> None:
+    events = run(settings_for(automatic_mask=automatic), tiny.particles, tiny.start)
     next(events)
     message = next(events)
     events.close()
     assert isinstance(message, Message)
     assert message.warning
-    assert "mask" in message.text
+    assert said in message.text

@@ -30,10 +30,15 @@ class RefinementSettings(Settings):
     solvent_mask: Path | None = Field(
         None, description="Soft mask in [0, 1] for references and FSC [Reference mask]."
     )
+    automatic_mask: bool = Field(
+        True,
+        description="Without a solvent mask, draw a soft one around each half's own map at every "
+        "iteration; off: the sphere of the particle diameter.",
+    )
     solvent_corrected_fsc: bool = Field(
-        False,
+        True,
         description="Let the masked, phase-randomisation corrected FSC drive the run "
-        "[Use solvent-flattened FSCs]; needs a mask.",
+        "[Use solvent-flattened FSCs]; needs a mask, given or automatic.",
     )
     first_iteration_cc: bool = Field(
         True,

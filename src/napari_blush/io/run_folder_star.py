@@ -222,7 +222,9 @@ def _class_spectra(
     run: RunDescription, result: IterationResult, which: int
 ) -> dict[str, npt.ArrayLike]:
     box, voxel = result.half_maps.half1.shape[0], result.half_maps.voxel_size
-    fsc = result.fsc.corrected if run.settings.solvent_corrected_fsc else result.fsc.unmasked
+    masked = run.settings.solvent_mask is not None or run.settings.automatic_mask
+    corrected = run.settings.solvent_corrected_fsc and masked
+    fsc = result.fsc.corrected if corrected else result.fsc.unmasked
     return _shells(box, voxel) | {
         "rlnSsnrMap": result.data_vs_prior.double().clamp(max=_LARGEST_RATIO).numpy(),
         "rlnGoldStandardFsc": fsc.double().numpy(),

@@ -31,6 +31,8 @@ from napari_blush.refine.iteration_result import IterationMaps, iteration_result
 from napari_blush.refine.pose_update import updated_poses
 from napari_blush.refine.state import RefinementState
 
+FINAL_DRAWS = 5  # phase randomisations averaged for the resolution that is reported
+
 
 def finalize(
     context: RefinementContext, state: RefinementState, outcome: Outcome, reason: str
@@ -49,7 +51,7 @@ def finalize(
     symmetrize(context, sums)
     half_maps = half_maps_of(context, sums, None)
     generator = torch.Generator().manual_seed(context.settings.seed + 7919 * number)
-    curves = compare_halves(context, half_maps, generator)
+    curves = compare_halves(context, half_maps, generator, n_draws=FINAL_DRAWS)
     fsc = driving_fsc(context, curves, box)
     joined = sums[0].accumulator.clone()
     joined.add(sums[1].accumulator)

@@ -8,14 +8,14 @@ from torch import Tensor
 
 from napari_blush.data_model.half_maps import HalfMaps
 from napari_blush.data_model.results import FscCurves
-from napari_blush.errors import SettingsError
 from napari_blush.likelihood.reconstruction import map_variance
 from napari_blush.likelihood.spectra import signal_to_noise
-from napari_blush.numerics.masks import soft_mask_from_volume, soft_sphere
+from napari_blush.numerics.masks import soft_sphere
 from napari_blush.numerics.slice_insertion import SliceAccumulator
 from napari_blush.numerics.solvent_correction import solvent_corrected_fsc
 from napari_blush.refine.context import RefinementContext
 from napari_blush.refine.schedule import Geometry
+from napari_blush.refine.solvent import fsc_mask, is_fsc_corrected
 
 MASK_EDGE_PX = 5.0  # cosine edge of the spherical solvent mask, RELION's default
 
@@ -36,20 +36,14 @@ def join_shell(context: RefinementContext, resolution_angstrom: float) -> int:
 
 
 def compare_halves(
-    context: RefinementContext, maps: HalfMaps, generator: torch.Generator
+    context: RefinementContext, maps: HalfMaps, generator: torch.Generator, *, n_draws: int = 1
 ) -> FscCurves:
     """Return all FSC curves of two unfiltered half-maps.
 
-    The mask of the masked curves is the user's, else one drawn automatically around the average
-    map, else (no particle to be seen yet) the sphere.
+    See ``solvent`` for the mask; ``n_draws`` phase randomisations are averaged.
     """
-    mask = context.mask
-    if mask is None:
-        try:
-            mask = soft_mask_from_volume(maps.mean(), maps.voxel_size)
-        except SettingsError:
-            mask = context.solvent
-    curves = solvent_corrected_fsc(maps.half1, maps.half2, mask.to(maps.half1), generator)
+    mask = fsc_mask(context, maps).to(maps.half1)
+    curves = solvent_corrected_fsc(maps.half1, maps.half2, mask, generator, n_draws=n_draws)
     return FscCurves(
         unmasked=curves.unmasked.float().cpu(),
         masked=curves.masked.float().cpu(),
@@ -61,8 +55,7 @@ def compare_halves(
 
 def driving_fsc(context: RefinementContext, curves: FscCurves, current_size: int) -> Tensor:
     """Return the curve that regularises and counts: zero beyond the limit of the iteration."""
-    corrected = context.settings.solvent_corrected_fsc and context.mask is not None
-    fsc = (curves.corrected if corrected else curves.unmasked).clone()
+    fsc = (curves.corrected if is_fsc_corrected(context) else curves.unmasked).clone()
     fsc[current_size // 2 + 1 :] = 0.0
     return fsc
 

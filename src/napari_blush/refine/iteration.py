@@ -35,6 +35,7 @@ from napari_blush.refine.half_expectation import HalfJob, expect_half, search_pl
 from napari_blush.refine.iteration_result import IterationMaps, iteration_result
 from napari_blush.refine.pose_update import is_by_correlation, updated_poses
 from napari_blush.refine.schedule import count_fsc, resolution_shell
+from napari_blush.refine.solvent import reference_masks
 from napari_blush.refine.state import RefinementState
 from napari_blush.regularization.guard import regularized
 from napari_blush.regularization.regularizer import RegularizationInput
@@ -139,7 +140,8 @@ def iterate(
     )
     for text in made.messages:
         yield Message(text)
-    references = flatten_solvent(context, made.references, number)
+    masks = reference_masks(context, half_maps, number)
+    references = flatten_solvent(context, made.references, masks, number)
     yield ReferencesRegularized(number, references, made.cutoff_shell)
     models = tuple(
         replace(
@@ -191,10 +193,13 @@ def maximized(
 
 
 def flatten_solvent(
-    context: RefinementContext, references: tuple[Tensor, Tensor], number: int
+    context: RefinementContext,
+    references: tuple[Tensor, Tensor],
+    masks: tuple[Tensor, Tensor],
+    number: int,
 ) -> tuple[Tensor, Tensor]:
-    """Return references inside the solvent mask; after alignment by correlation, low-passed."""
-    kept = [reference.cpu() * context.solvent for reference in references]
+    """Return references inside their masks; after alignment by correlation, low-passed."""
+    kept = [reference.cpu() * mask for reference, mask in zip(references, masks, strict=True)]
     limit = context.settings.initial_low_pass
     if is_by_correlation(context, number) and limit is not None:
         kept = [low_pass(volume, context.geometry.pixel_size, limit) for volume in kept]

@@ -34,6 +34,12 @@ from napari_blush.refine.steering import Steering
 from napari_blush.regularization.registry import make_regularizer
 from napari_blush.regularization.regularizer import Regularizer
 
+_NO_MASK = {
+    True: "No mask was given: a soft one is drawn around each half's own map at every iteration.",
+    False: "No mask was given: references keep the solvent inside the sphere, and the FSC without "
+    "a mask drives the run.",
+}
+
 
 def run(
     settings: RefinementSettings,
@@ -128,14 +134,8 @@ def prepared_run(
     if mask is not None:
         solvent_mask, notes = checked_mask(*mask, geometry)
         messages += notes
-    elif settings.solvent_corrected_fsc:
-        messages.append(
-            Message(
-                "No mask was given: the FSC without a mask drives the run, not the "
-                "solvent-corrected one.",
-                warning=True,
-            )
-        )
+    else:
+        messages.append(Message(_NO_MASK[settings.automatic_mask], warning=True))
     streams = 2 if device.type == "cpu" and torch.get_num_threads() > 1 else 1
     budget, notes = plan_memory(settings, geometry, device, streams)
     messages += notes
