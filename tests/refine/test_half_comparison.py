@@ -62,20 +62,22 @@ def curves(**changes: torch.Tensor) -> FscCurves:
 @pytest.mark.parametrize("current_size", [8, 10, 24])
 def test_the_driving_curve_ends_with_what_was_looked_at(context, current_size: int) -> None:
     given = curves()
-    curve = driving_fsc(context, given, current_size)
+    curve = driving_fsc(with_settings(context, automatic_mask=False), given, current_size)
     assert torch.equal(curve[: current_size // 2 + 1], given.unmasked[: current_size // 2 + 1])
     assert not bool(curve[current_size // 2 + 1 :].any())
     assert float(given.unmasked.min()) == 0.5  # what was given is untouched
 
 
-@pytest.mark.parametrize(
-    ("wanted", "has_mask", "value"), [(True, True, 0.7), (True, False, 0.5), (False, True, 0.5)]
-)
+@pytest.mark.parametrize("wanted", [True, False])
+@pytest.mark.parametrize("automatic", [True, False])
+@pytest.mark.parametrize("has_mask", [True, False])
 def test_the_corrected_curve_drives_with_a_mask_only(
-    context, wanted: bool, has_mask: bool, value: float
+    context, wanted: bool, automatic: bool, has_mask: bool
 ) -> None:
-    chosen = with_settings(context, solvent_corrected_fsc=wanted)
+    chosen = with_settings(context, solvent_corrected_fsc=wanted, automatic_mask=automatic)
     chosen = replace(chosen, mask=torch.ones(24, 24, 24) if has_mask else None)
+    corrected = wanted and (automatic or has_mask)
+    value = 0.7 if corrected else 0.5
     assert float(driving_fsc(chosen, curves(), 24)[5]) == pytest.approx(value)
 
 

@@ -98,7 +98,7 @@ def test_a_change_waits_for_the_next_iteration(tiny, settings_for, whole_run) ->
     assert not torch.equal(first[1].result.tau2[0], second[1].result.tau2[0])
     texts = [event.text for event in events if isinstance(event, Message)]
     assert texts.count("Changed: tau2_fudge.") == 1
-    said = next(i for i, event in enumerate(events) if isinstance(event, Message))
+    said = events.index(Message("Changed: tau2_fudge."))
     assert isinstance(events[said - 1], IterationFinished)
     assert isinstance(events[said + 1], IterationStarted)
 

@@ -90,12 +90,12 @@ def with_finer_sampling(
 
 
 def with_mask(context: RefinementContext, change: ChangeMask) -> tuple[RefinementContext, Message]:
-    """Return the context with another solvent mask, or with the sphere."""
+    """Return the context with another solvent mask, or with none."""
     geometry = context.geometry
     if change.mask is None:
         return (
             replace(context, mask=None, solvent=spherical_solvent(geometry)),
-            Message("The solvent mask is a sphere again."),
+            Message("The solvent mask of the run is no longer used."),
         )
     if change.mask.shape[-1] != geometry.box_size:
         return context, Message(

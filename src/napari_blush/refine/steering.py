@@ -16,7 +16,7 @@ class ChangeSettings:
 
 @dataclass(frozen=True, slots=True)
 class ChangeMask:
-    """A new solvent mask, ``(n, n, n)`` in [0, 1]; None goes back to the sphere."""
+    """A new solvent mask, ``(n, n, n)`` in [0, 1]; None goes back to a run without one."""
 
     mask: Tensor | None
 
