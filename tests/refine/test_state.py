@@ -104,6 +104,14 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     )
 
 
+def test_a_resumed_run_on_two_threads_is_the_uninterrupted_one(tiny, settings_for, drain) -> None:
+    settings = settings_for(max_iterations=2, threads=2)
+    events, wanted = drain(run(settings, tiny.particles, tiny.start))
+    state = through_plain(finished(events)[0].state)
+    _, result = drain(run(settings, tiny.particles, tiny.start, resume_from=state))
+    assert_same(result, wanted)
+
+
 def test_a_resumed_run_does_not_touch_the_state_it_came_from(
     tiny, settings_for, drain, whole_run
 ) -> None:

@@ -41,7 +41,6 @@ AT_THE_START_ONLY = frozenset(
         "device",
         "threads",
         "memory_limit",
-        "precision",
     }
 )
 """Settings that a run reads once: changing them later would do nothing, or half of something."""
