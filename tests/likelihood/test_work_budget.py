@@ -1,10 +1,11 @@
 """Sizes of batches stay within the memory that is given."""
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_blush.likelihood.work_budget import WorkBudget
+from napari_blush.likelihood.work_budget import BudgetInUse, WorkBudget, is_out_of_memory
 
 GIB = 2**30
 
@@ -35,3 +36,35 @@ def test_half_a_budget_is_half_of_everything_down_to_a_floor() -> None:
         smallest = smallest.halved()
     assert smallest == WorkBudget(1, 4096, 2**20, 0)
     assert WorkBudget(32, 2**20, 2**25, 2**30) == budget
+
+
+@given(memory=st.integers(2**20, 2**40), image=st.integers(1, 2**34))
+def test_a_batch_of_large_images_is_small(memory: int, image: int) -> None:
+    for device in ("cpu", "cuda"):
+        batch = WorkBudget.for_device(device, memory, bytes_per_image=image).particle_batch
+        assert 1 <= batch <= WorkBudget.default_batch(device)
+        assert batch == 1 or batch * image <= memory // 8
+
+
+def test_a_budget_shrinks_until_it_cannot() -> None:
+    budget = BudgetInUse(WorkBudget(4, 2**20, 2**22, 2**20))
+    seen = [budget.current]
+    while budget.shrink():
+        seen.append(budget.current)
+        assert len(seen) < 50
+    assert budget.current.particle_batch == 1
+    assert budget.current.gather_bytes == 2**20
+    assert not budget.shrink()
+    assert budget.current == seen[-1]
+    assert all(b == a.halved() for a, b in zip(seen, seen[1:], strict=False))
+
+
+def test_a_lack_of_memory_is_known_for_what_it_is() -> None:
+    with pytest.raises(RuntimeError) as torch_says:
+        torch.empty(2**60)
+    assert is_out_of_memory(torch_says.value)
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
+    assert is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"))
+    assert not is_out_of_memory(RuntimeError("sizes do not match"))
+    assert not is_out_of_memory(ValueError("not enough memory"))
