@@ -1,5 +1,7 @@
 """Sizes of batches stay within the memory that is given."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given
@@ -56,7 +58,7 @@ def test_a_budget_shrinks_until_it_cannot() -> None:
     assert budget.current.gather_bytes == 2**20
     assert not budget.shrink()
     assert budget.current == seen[-1]
-    assert all(b == a.halved() for a, b in zip(seen, seen[1:], strict=False))
+    assert all(b == a.halved() for a, b in pairwise(seen))
 
 
 def test_a_lack_of_memory_is_known_for_what_it_is() -> None:
