@@ -167,7 +167,7 @@ def filtered(volume: Tensor, transfer: np.ndarray) -> np.ndarray:
     real = np.fft.fftshift(np.fft.ifftn(np.fft.ifftshift(spectrum))).real
     inner = slice((PADDING - 1) * BOX // 2, (PADDING + 1) * BOX // 2)
     found = real[inner, inner, inner] / window()
-    outer = BOX / 2 - CORNER_EDGE_PX
+    outer = BOX / 2
     corner, core = (soft_ball(outer - thickness) for thickness in (0.0, RIM_PX))
     rim = (corner - core) / (corner - core).sum()
     return (found - (found * rim).sum()) * corner
@@ -280,7 +280,7 @@ def test_variance_is_that_of_reconstructed_noise() -> None:
     sums = accumulated(rotations, weight * noise / weight**0.5, torch.full(shape, weight))
     transform = rfftn_centered(reconstruct(sums, None)) / BOX
     measured = shell_mean(transform.abs() ** 2, BOX, 3) / 2
-    seen = float((soft_ball(BOX / 2 - CORNER_EDGE_PX) ** 2).mean())
+    seen = float((soft_ball(BOX / 2) ** 2).mean())
     ratio = measured / (seen * map_variance(sums))
     assert bool((ratio[2:7] > 0.85).all())
     assert bool((ratio[2:7] < 1.5).all())
@@ -320,8 +320,7 @@ def test_map_from_known_poses_is_that_of_relion(data_dir: Path, tmp_path: Path) 
     )
     theirs = read_map(tmp_path / "theirs.mrc").volume
     ours = reconstruct(from_known_poses(folder / "truth" / "truth_poses.star", folder), None)
-    # RELION's soft edge lies beyond the inscribed sphere and ours within it: noise at the rim
-    # of one map and not of the other is left out.
+    # Noise at the rim, which says nothing of the particle, is left out.
     common = soft_sphere(64, 20.0, 6.0)
     fsc = fourier_shell_correlation(common * ours, common * theirs)
     slope = regression(common * ours, common * theirs)

@@ -21,6 +21,8 @@ INSERT_BLOCK = 2048  # orientations inserted at a time
 class BroadPosteriorSums:
     """Collects per-orientation sums over the kept slices of one bank.
 
+    The number of significant poses noted for such an image is that of its orientations.
+
     Parameters
     ----------
     sums : PosteriorSums

@@ -18,8 +18,8 @@ from napari_blush.numerics.slice_insertion import SliceAccumulator
 
 MIN_REGULARIZED_SHELL = 5  # shells below are left alone (RELION's minres_map)
 WEIGHT_FLOOR = 1e-3  # of the shell's mean weight: no division by next to nothing
-CORNER_EDGE_PX = 3.0  # cosine edge at the sphere inscribed in the box
-RIM_PX = 2.0  # thickness of the shell of solvent whose mean density is called zero
+CORNER_EDGE_PX = 3.0  # cosine edge beyond the sphere inscribed in the box (RELION)
+RIM_PX = 4.0  # thickness of the shell of solvent whose mean density is called zero
 
 
 def reconstruct(sums: SliceAccumulator, tau2: Spectrum | None) -> Volume:
@@ -63,9 +63,8 @@ def _inside_sphere(volume: Volume) -> Volume:
     would print the shape of every mask on the lowest shells.
     """
     n = volume.shape[-1]
-    outer = n / 2 - CORNER_EDGE_PX
-    corner = soft_sphere(n, outer, CORNER_EDGE_PX).to(volume)
-    rim = corner - soft_sphere(n, outer - RIM_PX, CORNER_EDGE_PX).to(volume)
+    corner = soft_sphere(n, n / 2, CORNER_EDGE_PX).to(volume)
+    rim = corner - soft_sphere(n, n / 2 - RIM_PX, CORNER_EDGE_PX).to(volume)
     return (volume - (volume * rim).sum() / rim.sum()) * corner
 
 

@@ -121,7 +121,10 @@ def signal_r_max(
     gain = power / (4 * noise) * shell_counts(coordinates).to(power)
     beyond = gain[: limit + 1].flip(0).cumsum(0).flip(0)
     needed = torch.nonzero(beyond > NEGLIGIBLE_LOG_LIKELIHOOD)
-    return max(int(needed.max()), 1) if len(needed) else 1
+    if len(needed) == 0:
+        return 1
+    # A shell ends half a Fourier voxel beyond its radius, and counting goes by radius.
+    return min(int(needed.max()) + 1, limit)
 
 
 def _shell_power(images: Tensor, coordinates: PackedCoordinates) -> Tensor:

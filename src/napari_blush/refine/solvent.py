@@ -55,6 +55,7 @@ def is_fsc_corrected(context: RefinementContext) -> bool:
     """Return whether the solvent-corrected FSC drives the run.
 
     It speaks of the signal inside a mask, so it fits only references that are masked as tightly.
+    (The first iteration's are not yet; alignment by correlation low-passes them instead.)
     """
     masked = context.mask is not None or context.settings.automatic_mask
     return context.settings.solvent_corrected_fsc and masked
