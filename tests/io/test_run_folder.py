@@ -183,7 +183,9 @@ def test_model_star_in_relion_units(tmp_path: Path, particles: Particles) -> Non
     spectra = model["model_class_1"]
     assert spectra["rlnSpectralIndex"].tolist() == list(range(BOX // 2 + 1))
     assert spectra["rlnAngstromResolution"].tolist()[:3] == [999.0, 32.0, 16.0]
-    np.testing.assert_allclose(spectra["rlnGoldStandardFsc"], np.linspace(1, 0, 9), atol=1e-6)
+    # The curve that drove the run: corrected for the mask, which is automatic here.
+    driving = np.linspace(1, 0, 9) ** 3
+    np.testing.assert_allclose(spectra["rlnGoldStandardFsc"], driving, atol=1e-6)
     # RELION's transforms are divided by the number of pixels, ours by the box.
     np.testing.assert_allclose(spectra["rlnReferenceTau2"], 2 * np.linspace(1, 0, 9), atol=1e-6)
     np.testing.assert_allclose(model["model_optics_group_1"]["rlnSigma2Noise"], 2.0)
@@ -192,6 +194,17 @@ def test_model_star_in_relion_units(tmp_path: Path, particles: Particles) -> Non
     assert groups["rlnGroupNrParticles"].tolist() == [1, 2]
     np.testing.assert_allclose(groups["rlnGroupScaleCorrection"], [0.9, 1.1], atol=1e-6)
     assert len(model["model_pdf_orient_class_1"]) == 48
+
+
+def test_without_any_mask_the_plain_curve_drove_the_run(
+    tmp_path: Path, particles: Particles
+) -> None:
+    settings = RefinementSettings(automatic_mask=False)
+    with RunWriter(tmp_path / "job", settings, particles) as writer:
+        writer.write_iteration(iteration(2), SUBSET, STATE)
+    model = starfile.read(tmp_path / "job" / "run_it002_half2_model.star")
+    found = model["model_class_1"]["rlnGoldStandardFsc"]
+    np.testing.assert_allclose(found, np.linspace(1, 0, 9), atol=1e-6)
 
 
 def test_sampling_and_optimiser_star(tmp_path: Path, particles: Particles) -> None:
