@@ -146,9 +146,11 @@ def predicted(start: Start, current_size: int, base: float, options: argparse.Na
     tables = tables if tables < TABLE_LIMIT and start.n_particles > 1000 else 0.0
     transforming = streams * 10 * cube
     comparing = streams * (sums + reference + images + tables)
-    solving = 44 * padded_voxels(pad * current_size // 2 + 1) + streams * sums + 4 * cube
+    solving = 44 * padded_voxels(pad * current_size // 2 + 1) + 2 * sums + 4 * cube
     most = max(transforming, comparing, 0.0 if start.batches else solving)
-    return base + (PARTICLE_BYTES * start.n_particles + 4 * cube + most) / 1e6
+    touched = 200 if start.kind == "rows" else 2100 + 64 * start.batches
+    always = PARTICLE_BYTES * start.n_particles + 4 * cube + 2 * n**2 * touched
+    return base + (always + most) / 1e6
 
 
 def padded_voxels(c: int) -> float:

@@ -57,7 +57,8 @@ def refine(data: Dataset, output: Path, settings: dict[str, Any]) -> EngineRun:
     }
     (output / "job.json").write_text(json.dumps(job, indent=1))
     log = output / "engine.log"
-    threads = {"OMP_NUM_THREADS": str(settings["threads"])}
+    # Threads that wait for others must not burn a core (RELION's counterpart is in its command).
+    threads = {"OMP_NUM_THREADS": str(settings["threads"]), "OMP_WAIT_POLICY": "PASSIVE"}
     run_measured([sys.executable, str(_CHILD), "--compile"], folder=output, log=log)
     usage = run_measured(
         [sys.executable, str(_CHILD), str(output / "job.json")],
