@@ -201,7 +201,7 @@ def exhaustive_pass(
             found[setting.name].append(torch.stack([*compared(exact, coarse), *top[setting.name]]))
     rows: list[Row] = []
     for name, parts in found.items():
-        distance, lost_best, lost_mass, rms, largest = torch.cat(parts, 1)
+        distance, lost_best, lost_mass, squared, near, largest = torch.cat(parts, 1)
         rows.append(
             {
                 "data": data.name,
@@ -213,7 +213,7 @@ def exhaustive_pass(
                 "TV max": float(distance.max()),
                 "best lost (%)": 100 * float(lost_best.mean()),
                 "mass lost max": float(lost_mass.max()),
-                "log L error rms": float(rms.square().mean().sqrt()),
+                "log L error rms": float((squared.sum() / near.sum()).sqrt()),
                 "log L error max": float(largest.max()),
             }
         )
@@ -262,8 +262,12 @@ def compared(exact: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def top_errors(
     problem: DenseProblem, bank: SliceBank, exact: Tensor
-) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return rms and largest error of log-likelihoods near the top, against float64, ``(b,)``."""
+) -> dict[str, tuple[Tensor, Tensor, Tensor]]:
+    """Return errors of log-likelihoods near the top, against float64, of each setting.
+
+    Sum of squares, number and largest, each ``(b,)``, of an image's errors about their mean: what
+    all poses of an image have in common does not change its posterior.
+    """
     best = exact.topk(TOP_ORIENTATIONS, 1).indices
     slices = bank.lookup(bank.covered[best]).clone()
     double = slices.to(torch.complex128)
@@ -284,9 +288,10 @@ def top_errors(
             as_factors(slices, factors),
             squared_parts(slices),
         )
-        error = (scores - truth).abs() * near
-        mean_square = error.square().sum((1, 2)) / near.sum((1, 2))
-        found[factors.name] = mean_square.sqrt(), error.amax((1, 2))
+        count = near.sum((1, 2))
+        error = (scores - truth) * near
+        error = (error - (error.sum((1, 2)) / count)[:, None, None]) * near
+        found[factors.name] = error.square().sum((1, 2)), count, error.abs().amax((1, 2))
     return found
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import napari_blush
-from napari_blush.cli.commands import COMMANDS
+from napari_blush.cli.commands import COMMANDS, build_parser
 
 REPOSITORY = Path(__file__).parents[1]
 DOCUMENTS = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
@@ -55,3 +55,17 @@ def test_commands_and_make_words_in_documents_exist() -> None:
         text = document.read_text()
         assert set(re.findall(r"^napari-blush ([a-z-]+) ", text, re.MULTILINE)) <= COMMANDS.keys()
         assert set(re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE)) <= words
+
+
+def test_options_in_documents_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    known = set()
+    for command in COMMANDS:
+        with pytest.raises(SystemExit):
+            build_parser().parse_args([command, "--help"])
+        known |= set(re.findall(r"--[a-z0-9-]+", capsys.readouterr().out))
+    for document in DOCUMENTS:
+        text = document.read_text()
+        named = re.findall(r"`(--[a-z][a-z0-9-]+)", text)
+        for line in re.findall(r"^ *napari-blush .*$", text, re.MULTILINE):
+            named += re.findall(r"(?<=\s)--[a-z][a-z0-9-]+", line)
+        assert set(named) <= known, document.name
