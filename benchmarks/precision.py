@@ -197,7 +197,8 @@ def exhaustive_pass(
         exact = dense_marginals(problem, bank).orientation
         top = top_errors(problem, bank, exact)
         for setting in SETTINGS:
-            coarse = with_factors(problem, bank, setting)
+            is_exact = setting.bits == FLOAT32_BITS
+            coarse = exact if is_exact else with_factors(problem, bank, setting)
             found[setting.name].append(torch.stack([*compared(exact, coarse), *top[setting.name]]))
     rows: list[Row] = []
     for name, parts in found.items():
@@ -242,10 +243,8 @@ class WithFactors(SliceBank):
 
 def with_factors(problem: DenseProblem, bank: SliceBank, factors: Factors) -> Tensor:
     """Return the marginal of orientations, ``(b, o)``, with rounded factors."""
-    if factors.bits == FLOAT32_BITS:
-        return dense_marginals(problem, bank).orientation
-    rounded = problem._replace(images=as_factors(problem.images, factors))
-    return dense_marginals(rounded, WithFactors(bank, factors)).orientation
+    problem = problem._replace(images=as_factors(problem.images, factors))
+    return dense_marginals(problem, WithFactors(bank, factors)).orientation
 
 
 def compared(exact: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor, Tensor]:
