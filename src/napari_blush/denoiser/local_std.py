@@ -1,0 +1,50 @@
+"""The second channel of the denoiser: how much a map varies around each voxel."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+HALF_WIDTH_ANGSTROM = 15.0  # the release: 10 voxels of 1.5 A
+SPREAD = 1.5  # the kernel is exp(-x^2) for x from -1.5 to 1.5
+
+
+def local_standard_deviation(
+    volume: Float[Tensor, "*b d h w"], voxel_size: float
+) -> Float[Tensor, "*b d h w"]:
+    """Return the local standard deviation divided by its mean over the volume.
+
+    A Gaussian window, truncated at 15 A; outside the volume there is zero density.
+
+    Parameters
+    ----------
+    volume : (..., d, h, w)
+    voxel_size : float
+        Angstrom; of the grid that the network works on. At 1.5 A the window is the release's.
+    """
+    local = _unscaled(volume, voxel_size)
+    return local / local.mean(dim=(-3, -2, -1), keepdim=True).clamp_min(
+        torch.finfo(local.dtype).tiny
+    )
+
+
+def _unscaled(volume: Tensor, voxel_size: float) -> Tensor:
+    half_width = max(1, round(HALF_WIDTH_ANGSTROM / voxel_size))
+    x = torch.linspace(-SPREAD, SPREAD, 2 * half_width + 1).to(volume)
+    kernel = torch.exp(-x.square())
+    kernel = kernel / kernel.sum()
+    mean = _smooth(volume, kernel)
+    variance = _smooth(volume.square(), kernel) - mean.square()
+    return variance.clamp_min(0).sqrt()
+
+
+def _smooth(volume: Tensor, kernel: Tensor) -> Tensor:
+    """Convolve along each axis in turn, with zeros outside."""
+    shape = volume.shape
+    smooth = volume.reshape(-1, 1, *shape[-3:])
+    for axis in range(3):
+        size = [1, 1, 1]
+        size[axis] = len(kernel)
+        padding = [length // 2 for length in size]
+        smooth = functional.conv3d(smooth, kernel.reshape(1, 1, *size), padding=padding)
+    return smooth.reshape(shape)
