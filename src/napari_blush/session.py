@@ -28,6 +28,7 @@ from napari_blush.refine.events import (
     Message,
     ReferencesRegularized,
     RefinementEvent,
+    RegularizationStep,
     RunFinished,
     RunStarted,
 )
@@ -225,6 +226,8 @@ class RefinementSession:
                     },
                     "progress": StageProgress("regularizing"),
                 }
+            case RegularizationStep(what=what, done=done):
+                return {"progress": StageProgress(what, round(1000 * done), 1000)}
             case ReferencesRegularized():
                 return {"references": event.references, "cutoff_shell": event.cutoff_shell}
             case IterationFinished(result=result, state=state):

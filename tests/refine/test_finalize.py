@@ -31,6 +31,7 @@ class Garbage:
     name: str = "garbage"
 
     def regularize(self, given):
+        yield from ()
         self.calls.append(given.unfiltered)
         reference = 2 * self.truth.flip(0)
         reference[4:7, 4:7, 4:7] += 3 * float(self.truth.max())
@@ -160,6 +161,7 @@ def test_a_regularizer_that_fails_its_duty_stops_the_run_by_name(tiny, settings_
         name = "careless"
 
         def regularize(self, given):
+            yield from ()
             return Regularized((given.wiener.half1[:10], given.wiener.half2))
 
     events = run(settings_for(), tiny.particles, tiny.start, regularizer=Careless())

@@ -3,7 +3,9 @@
 from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
+import torch
 
+from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.errors import SettingsError
 from napari_blush.regularization import registry
 from napari_blush.regularization.registry import ENTRY_POINT_GROUP, make_regularizer
@@ -11,13 +13,20 @@ from napari_blush.regularization.regularizer import Regularized, Regularizer
 from napari_blush.regularization.smoothness import SmoothnessRegularizer
 
 
+def made_by_name(name: str) -> Regularizer:
+    """The regularizer of a run whose settings name it, on the CPU."""
+    return make_regularizer(RefinementSettings(regularizer=name), torch.device("cpu"))
+
+
 class ThirdParty:
     """What another package might provide."""
 
-    def __init__(self) -> None:
+    def __init__(self, settings, device) -> None:
         self.name = "third-party"
+        self.made_for = settings.tau2_fudge, device
 
     def regularize(self, given):
+        yield from ()
         return Regularized((given.unfiltered.half1, given.unfiltered.half2))
 
 
@@ -25,6 +34,9 @@ class NotARegularizer:
     """Has a name and cannot regularize."""
 
     name = "not one"
+
+    def __init__(self, settings, device) -> None:
+        pass
 
 
 class Installed:
@@ -50,7 +62,7 @@ class StandIn:
 
 def test_the_baseline_is_there_without_any_package(monkeypatch) -> None:
     monkeypatch.setattr(registry, "entry_points", Installed())
-    made = make_regularizer("smoothness")
+    made = made_by_name("smoothness")
     assert isinstance(made, SmoothnessRegularizer)
     assert isinstance(made, Regularizer)
     assert made.name == "smoothness"
@@ -58,37 +70,39 @@ def test_the_baseline_is_there_without_any_package(monkeypatch) -> None:
 
 def test_one_of_another_package_is_found(monkeypatch) -> None:
     monkeypatch.setattr(registry, "entry_points", Installed(other=ThirdParty, mine=ThirdParty))
-    assert isinstance(make_regularizer("mine"), ThirdParty)
+    made = made_by_name("mine")
+    assert isinstance(made, ThirdParty)
+    assert made.made_for == (1.0, torch.device("cpu"))
 
 
 def test_it_is_found_through_real_metadata(monkeypatch) -> None:
     point = EntryPoint(
         "by-module",
-        "napari_blush.regularization.smoothness:SmoothnessRegularizer",
+        "napari_blush.regularization.registry:_smoothness",
         ENTRY_POINT_GROUP,
     )
     monkeypatch.setattr(
         registry, "entry_points", lambda **query: EntryPoints([point]).select(**query)
     )
-    assert isinstance(make_regularizer("by-module"), SmoothnessRegularizer)
+    assert isinstance(made_by_name("by-module"), SmoothnessRegularizer)
 
 
 def test_another_package_cannot_take_the_name_of_the_baseline(monkeypatch) -> None:
     monkeypatch.setattr(registry, "entry_points", Installed(smoothness=ThirdParty))
-    assert isinstance(make_regularizer("smoothness"), SmoothnessRegularizer)
+    assert isinstance(made_by_name("smoothness"), SmoothnessRegularizer)
 
 
 def test_an_unknown_name_is_told_what_is_known(monkeypatch) -> None:
     monkeypatch.setattr(registry, "entry_points", Installed(sharpish=ThirdParty))
     with pytest.raises(SettingsError, match=r"'hope' is not known.*sharpish, smoothness"):
-        make_regularizer("hope")
+        made_by_name("hope")
 
 
-@pytest.mark.parametrize("wrong", [NotARegularizer, dict, lambda: None])
+@pytest.mark.parametrize("wrong", [NotARegularizer, lambda settings, device: {}, lambda *_: None])
 def test_an_object_that_cannot_regularize_is_refused(monkeypatch, wrong) -> None:
     monkeypatch.setattr(registry, "entry_points", Installed(wrong=wrong))
     with pytest.raises(SettingsError, match="'wrong' does not make a regularizer"):
-        make_regularizer("wrong")
+        made_by_name("wrong")
 
 
 def test_a_package_that_cannot_be_loaded_is_named(monkeypatch) -> None:
@@ -97,10 +111,11 @@ def test_a_package_that_cannot_be_loaded_is_named(monkeypatch) -> None:
         registry, "entry_points", lambda **query: EntryPoints([point]).select(**query)
     )
     with pytest.raises(SettingsError, match=r"'broken'.*no_such_package"):
-        make_regularizer("broken")
+        made_by_name("broken")
 
 
-def test_one_that_needs_arguments_is_refused(monkeypatch) -> None:
-    monkeypatch.setattr(registry, "entry_points", Installed(needy=lambda strength: strength))
-    with pytest.raises(SettingsError, match=r"'needy'.*without arguments"):
-        make_regularizer("needy")
+@pytest.mark.parametrize("factory", [lambda: None, lambda one, two, three: None, "no function"])
+def test_one_that_wants_something_else_is_refused(monkeypatch, factory) -> None:
+    monkeypatch.setattr(registry, "entry_points", Installed(needy=factory))
+    with pytest.raises(SettingsError, match=r"'needy'.*\(settings, device\)"):
+        made_by_name("needy")

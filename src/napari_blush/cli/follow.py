@@ -16,6 +16,7 @@ from napari_blush.refine.events import (
     Message,
     ReferencesRegularized,
     RefinementEvent,
+    RegularizationStep,
     RunFinished,
     RunStarted,
 )
@@ -74,6 +75,9 @@ def tell(event: RefinementEvent, report: Report) -> None:
             report.line(f"warning: {text}" if warning else text)
         case IterationStarted(final=True):
             report.line("Last iteration, on all data to Nyquist.")
+        case RegularizationStep(iteration=iteration, done=done):
+            stage = f"iteration {iteration}: regularizing"
+            report.progress.update(stage, round(1000 * done), 1000)
         case ExpectationProgress() | HalfMapsReconstructed() | ReferencesRegularized():
             show_progress(event, report)
         case IterationFinished(result=result):

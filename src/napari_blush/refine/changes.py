@@ -143,7 +143,7 @@ def changed_context(context: RefinementContext, values: dict[str, Any]) -> Refin
     geometry = replace(old, particle_diameter=diameter)
     regularizer = context.regularizer
     if "regularizer" in values:
-        regularizer = make_regularizer(settings.regularizer)
+        regularizer = make_regularizer(settings, context.device)
     return replace(
         context,
         settings=settings,

@@ -1,8 +1,9 @@
 """Everything a run can say, in the order in which it says it.
 
 ``RunStarted``, then for each iteration ``IterationStarted``, ``ExpectationProgress`` after each
-particle batch, ``HalfMapsReconstructed``, ``ReferencesRegularized``, ``IterationFinished``; at the
-end ``RunFinished``. The last iteration regularizes nothing. ``Message`` may come anywhere.
+particle batch, ``HalfMapsReconstructed``, ``RegularizationStep`` as often as the regularizer has
+something to say, ``ReferencesRegularized``, ``IterationFinished``; at the end ``RunFinished``. The
+last iteration regularizes nothing. ``Message`` may come anywhere.
 """
 
 from dataclasses import dataclass
@@ -77,6 +78,15 @@ class HalfMapsReconstructed:
 
 
 @dataclass(frozen=True, slots=True)
+class RegularizationStep:
+    """The regularizer is on its way: ``done`` from 0 to 1, and what it is doing, in words."""
+
+    iteration: int
+    what: str
+    done: float
+
+
+@dataclass(frozen=True, slots=True)
 class ReferencesRegularized:
     """References for the next iteration."""
 
@@ -106,6 +116,7 @@ RefinementEvent: TypeAlias = (
     | IterationStarted
     | ExpectationProgress
     | HalfMapsReconstructed
+    | RegularizationStep
     | ReferencesRegularized
     | IterationFinished
     | RunFinished

@@ -33,11 +33,11 @@ from napari_blush.refine.half_comparison import (
 )
 from napari_blush.refine.half_expectation import HalfJob, expect_half, search_plan
 from napari_blush.refine.iteration_result import IterationMaps, iteration_result
+from napari_blush.refine.next_references import next_references
 from napari_blush.refine.pose_update import is_by_correlation, updated_poses
 from napari_blush.refine.schedule import count_fsc, resolution_shell
 from napari_blush.refine.solvent import reference_masks
 from napari_blush.refine.state import RefinementState
-from napari_blush.regularization.guard import regularized
 from napari_blush.regularization.regularizer import RegularizationInput
 
 
@@ -114,10 +114,8 @@ def iterate(
     sums, outcomes = yield from expect(context, state, current_size)
     expected = time.perf_counter()
     symmetrize(context, sums)
-    resolution = shell_resolution(context, state.progress.resolution_shell)
-    join_at_low_resolution(
-        sums[0].accumulator, sums[1].accumulator, join_shell(context, resolution)
-    )
+    shared = join_shell(context, shell_resolution(context, state.progress.resolution_shell))
+    join_at_low_resolution(sums[0].accumulator, sums[1].accumulator, shared)
     half_maps = half_maps_of(context, sums, None)
     generator = torch.Generator().manual_seed(context.settings.seed + 7919 * number)
     curves = compare_halves(context, half_maps, generator)
@@ -127,19 +125,16 @@ def iterate(
     shell = resolution_shell(signals[0].data_vs_prior)
     yield HalfMapsReconstructed(number, half_maps, curves, shell_resolution(context, shell))
     reconstructed = time.perf_counter()
-    made = regularized(
-        context.regularizer,
-        RegularizationInput(
-            half_maps,
-            wiener,
-            fsc,
-            context.mask,
-            context.geometry.particle_diameter,
-            context.operators,
-        ),
+    given = RegularizationInput(
+        half_maps,
+        wiener,
+        fsc,
+        context.mask,
+        context.geometry.particle_diameter,
+        context.operators,
+        shared,
     )
-    for text in made.messages:
-        yield Message(text)
+    made = yield from next_references(context, number, given)
     masks = reference_masks(context, half_maps, number)
     references = flatten_solvent(context, made.references, masks, number)
     yield ReferencesRegularized(number, references, made.cutoff_shell)

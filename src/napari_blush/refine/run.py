@@ -228,7 +228,7 @@ def make_context(
         solvent=spherical_solvent(geometry) if mask is None else mask,
         mask=mask,
         operators=symmetry_operators(settings.symmetry),
-        regularizer=regularizer or make_regularizer(settings.regularizer),
+        regularizer=regularizer or make_regularizer(settings, device),
         device=device,
         budget=BudgetInUse(budget),
         normalize_background=normalize_background,

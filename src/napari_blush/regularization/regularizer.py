@@ -2,8 +2,10 @@
 
 A regularizer turns the reconstructions of an iteration into the references of the next. It is
 *given* the FSC, which was computed before it: it can use the resolution and cannot feed it.
+It may take long, so it is a generator: between two of its steps a run can be paused or cancelled.
 """
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -29,6 +31,9 @@ class RegularizationInput:
     particle_diameter : float
         Angstrom.
     symmetry_operators : (g, 3, 3) float64
+    shared_shell : int
+        Last shell whose data the halves share (the low-resolution join), -1 for none: they agree
+        there whatever the FSC says.
     """
 
     unfiltered: HalfMaps
@@ -37,6 +42,15 @@ class RegularizationInput:
     mask: Tensor | None
     particle_diameter: float
     symmetry_operators: Tensor
+    shared_shell: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class RegularizationProgress:
+    """How far a regularizer has come: ``done`` from 0 to 1, and what it is doing, in words."""
+
+    done: float
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +77,20 @@ class Regularizer(Protocol):
         """Name as in the settings."""
         ...
 
-    def regularize(self, given: RegularizationInput) -> Regularized:
-        """Return the references of the next iteration, ``(n, n, n)`` float32 on the CPU.
+    def regularize(
+        self, given: RegularizationInput
+    ) -> Generator[RegularizationProgress, None, Regularized]:
+        """Yield progress; return the references of the next iteration.
 
-        What is given belongs to the run and must not be changed in place.
+        They are ``(n, n, n)`` float32 on the CPU. What is given belongs to the run and must not
+        be changed in place. The generator is closed when the run is cancelled.
         """
         ...
+
+
+def provenance(regularizer: Regularizer) -> str:
+    """Return what makes its references besides its name, such as weights and their checksum.
+
+    An attribute ``provenance`` of the regularizer, a line of text; without it, nothing is known.
+    """
+    return str(getattr(regularizer, "provenance", ""))
