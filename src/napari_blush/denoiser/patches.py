@@ -1,0 +1,109 @@
+"""Overlapping blocks: where they lie, how they are cut out, how they are put together again."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from napari_blush.conventions import Volume
+
+Blocks = Float[Tensor, "b d d d"]
+Origins = Int[Tensor, "b 3"]
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPlan:
+    """Which blocks of a padded volume are denoised, and how they are blended.
+
+    Parameters
+    ----------
+    origins : (b, 3) int64
+        First voxel ``(z, y, x)`` of each block.
+    window : (d, d, d)
+        Weight of each voxel of a block, not negative.
+    """
+
+    origins: Origins
+    window: Blocks | Float[Tensor, "d d d"]
+
+    @property
+    def block_size(self) -> int:
+        """Voxels along an edge of a block."""
+        return int(self.window.shape[-1])
+
+
+def even_starts(begin: int, end: int, block: int, stride: int, margin: int) -> list[int]:
+    """Return where blocks begin along an axis so that their cores cover ``begin`` to ``end``.
+
+    Parameters
+    ----------
+    begin, end
+        Voxels to cover, the last excluded.
+    block, margin
+        A block's core is what remains of it less ``margin`` voxels at either end.
+    stride
+        Largest distance between neighbours; they are spread evenly.
+
+    Returns
+    -------
+    list of int
+        May be negative, and the last block may end beyond ``end``.
+    """
+    core = block - 2 * margin
+    excess = end - begin - core
+    if excess <= 0:
+        return [begin - margin + excess // 2]
+    n_steps = math.ceil(excess / stride)
+    return [begin - margin + round(step * excess / n_steps) for step in range(n_steps + 1)]
+
+
+def squared_cosine_window(block: int, margin: int, ramp: int) -> Float[Tensor, "d d d"]:
+    """Return a separable window: 0 in the margin, then a squared-cosine ramp, then 1.
+
+    Two ramps that overlap exactly sum to one.
+    """
+    place = torch.arange(block, dtype=torch.float64) + 0.5
+    depth = torch.minimum(place, block - place) - margin
+    axis = torch.sin(torch.pi / 2 * (depth / max(ramp, 1)).clamp(0, 1)).square().float()
+    return axis[:, None, None] * axis[:, None] * axis
+
+
+def cut_blocks(volume: Volume, origins: Origins, block: int) -> Blocks:
+    """Return the blocks ``(b, d, d, d)`` that begin at ``origins``, copied."""
+    cut = [volume[z : z + block, y : y + block, x : x + block] for z, y, x in origins.tolist()]
+    return torch.stack(cut)
+
+
+class Blend:
+    """The weighted mean of overlapping blocks.
+
+    Parameters
+    ----------
+    size : int
+        Voxels along an edge of the whole.
+    window : (d, d, d)
+    n_channels : int
+        Volumes blended at once.
+    """
+
+    def __init__(self, size: int, window: Float[Tensor, "d d d"], n_channels: int) -> None:
+        self._window = window
+        self._sums = torch.zeros(n_channels, size, size, size, device=window.device)
+        self._weight = torch.zeros(size, size, size, device=window.device)
+
+    def add(self, origins: Origins, *channels: Blocks) -> None:
+        """Add blocks ``(b, d, d, d)`` of each channel at their places."""
+        block = self._window.shape[-1]
+        for index, (z, y, x) in enumerate(origins.tolist()):
+            place = (slice(z, z + block), slice(y, y + block), slice(x, x + block))
+            for total, blocks in zip(self._sums, channels, strict=True):
+                total[place].addcmul_(blocks[index], self._window)
+            self._weight[place] += self._window
+
+    def mean(self, least_weight: float) -> Float[Tensor, "c n n n"]:
+        """Return the means, 0 where the weights sum to less than ``least_weight``."""
+        covered = self._weight >= least_weight
+        divisor = self._weight.where(covered, 1.0)
+        return torch.where(covered, self._sums / divisor, 0.0)
