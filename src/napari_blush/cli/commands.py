@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from napari_blush import __version__
 from napari_blush.cli.options import add_settings_options
+from napari_blush.data_model.experiment_settings import ExperimentSettings
 from napari_blush.data_model.settings import RefinementSettings, Settings
 from napari_blush.data_model.tool_settings import (
     PostprocessSettings,
@@ -101,6 +102,19 @@ def _simulate_files(parser: argparse.ArgumentParser) -> None:
     _add_output_folder(parser)
 
 
+def _train_simulate_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "models", type=Path, metavar="MODELS", help="library of atomic structures (.npz)"
+    )
+    parser.add_argument(
+        "--clusters",
+        type=Path,
+        metavar="FILE",
+        help="table of the structures' clusters (.tsv); default: the one beside MODELS",
+    )
+    _add_output_folder(parser)
+
+
 def _reconstruct_files(parser: argparse.ArgumentParser) -> None:
     _add_particles(parser)
     _add_output_folder(parser)
@@ -160,5 +174,13 @@ COMMANDS: dict[str, Command] = {
         module="napari_blush.cli.reconstruct",
         settings=ReconstructionSettings,
         add_files=_reconstruct_files,
+    ),
+    "train-simulate": Command(
+        summary="Make half-map pairs of made-up experiments, to train a denoiser on",
+        usage="MODELS --output DIR",
+        module="napari_blush.cli.train_simulate",
+        settings=ExperimentSettings,
+        add_files=_train_simulate_files,
+        aliases={"box_size": "--box"},
     ),
 }
