@@ -120,6 +120,24 @@ def _reconstruct_files(parser: argparse.ArgumentParser) -> None:
     _add_output_folder(parser)
 
 
+def _weights_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "action",
+        choices=("list", "import", "fetch"),
+        help="what is here; copy a weight file to where it is found by name; download published "
+        "weights",
+    )
+    parser.add_argument(
+        "what",
+        nargs="?",
+        metavar="FILE or NAME",
+        help="file to import (.safetensors, .ckpt or .ckpt.gz) or name to fetch",
+    )
+    parser.add_argument(
+        "--name", metavar="TEXT", help="what the imported weights are called; default: as the file"
+    )
+
+
 def _add_particles(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "particles", type=Path, metavar="PARTICLES", help="particles: RELION .star or CryoSPARC .cs"
@@ -182,5 +200,12 @@ COMMANDS: dict[str, Command] = {
         settings=ExperimentSettings,
         add_files=_train_simulate_files,
         aliases={"box_size": "--box"},
+    ),
+    "weights": Command(
+        summary="List the denoisers that are here, import or fetch others",
+        usage="list | import FILE | fetch NAME",
+        module="napari_blush.cli.weights",
+        settings=Settings,
+        add_files=_weights_files,
     ),
 }

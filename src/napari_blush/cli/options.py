@@ -43,6 +43,9 @@ def add_settings_options(
     aliases : mapping of str to str, optional
         Another option name for a field, such as ``{"solvent_mask": "--mask"}``.
     """
+    if not settings.model_fields:
+        parser.set_defaults(settings=None)
+        return
     group = parser.add_argument_group("settings")
     for name, field in settings.model_fields.items():
         flags = [f"--{name.replace('_', '-')}"]
