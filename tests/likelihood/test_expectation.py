@@ -183,14 +183,17 @@ class SlowExpectation:
         coarse = np.arange(len(offsets))
         for number, level in enumerate(self.plan.levels):
             if number > 0:
-                index, prior = self.descend(number, index, prior)
+                index, prior = self.descend(number, index, row)
             chosen = offsets[coarse]
             if level.fine_offsets:
                 chosen = self.plan.fine_offsets_px[coarse].double().numpy().reshape(-1, 2)
             scores = self.scores(image, number, index, prior, chosen)
             by_orientation = np.logaddexp.reduce(scores, axis=0)
-            kept = smallest_set(by_orientation, self.problem.fraction)
             is_global = self.problem.local_sigma_deg is None
+            fraction = self.problem.fraction
+            if not is_global and number == 0:
+                fraction = 1 - 1e-3 * (1 - fraction)
+            kept = smallest_set(by_orientation, fraction)
             resolved = level.r_max >= self.problem.signal_r_max
             broad = level.last or (resolved and kept.sum() > self.broad_fraction * len(index))
             if is_global and number == 0 and broad:
@@ -198,9 +201,7 @@ class SlowExpectation:
             if level.last:
                 return finished(scores, number, index, chosen, self.problem.fraction)
             index, prior = index[kept], prior[kept]
-            coarse = coarse[
-                smallest_set(np.logaddexp.reduce(scores, axis=1), self.problem.fraction)
-            ]
+            coarse = coarse[smallest_set(np.logaddexp.reduce(scores, axis=1), fraction)]
         raise AssertionError("no level was the last")
 
     def start(self, row: int) -> tuple[npt.NDArray[np.int64], Real]:
@@ -211,22 +212,26 @@ class SlowExpectation:
             prior = self.problem.direction_log_priors()[0].double().numpy()[index // grid.n_psi]
             inside = np.isfinite(prior)
             return index[inside], prior[inside]
-        old = self.problem.particles.poses.rotations[row].numpy()
-        trace = np.einsum("mij,ij->m", self.rotations(0, index), old)
-        angle = np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
-        near = angle <= 3 * sigma
+        angle = self.angles(0, index, row)
+        near = angle <= 3 * sigma + grid.step_deg / 2
         return index[near], -(angle[near] ** 2) / (2 * sigma**2)
 
+    def angles(self, number: int, index: npt.NDArray[np.int64], row: int) -> Real:
+        """Return how far grid orientations are from the old one of an image, in degrees."""
+        old = self.problem.particles.poses.rotations[row].numpy()
+        trace = np.einsum("mij,ij->m", self.rotations(number, index), old)
+        return np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1)))
+
     def descend(
-        self, number: int, index: npt.NDArray[np.int64], prior: Real
+        self, number: int, index: npt.NDArray[np.int64], row: int
     ) -> tuple[npt.NDArray[np.int64], Real]:
         grid = self.plan.levels[number].grid
         everything = torch.arange(grid.size)
         parent = grid.parent(everything).numpy()
-        known = dict(zip(index.tolist(), prior.tolist(), strict=True))
         children = np.flatnonzero(np.isin(parent, index))
-        if self.problem.local_sigma_deg is not None:
-            return children, np.array([known[int(p)] for p in parent[children]])
+        sigma = self.problem.local_sigma_deg
+        if sigma is not None:
+            return children, -(self.angles(number, children, row) ** 2) / (2 * sigma**2)
         pixel_prior = self.problem.direction_log_priors()[number].double().numpy()
         own = pixel_prior[children // grid.n_psi]
         return children[np.isfinite(own)], own[np.isfinite(own)]

@@ -205,9 +205,9 @@ def projected(problem: Any, rotations: Tensor, shifts_px: Tensor, sigma2: float)
 def test_a_local_search_is_a_global_one_with_a_prior(
     problem_of: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wide as can be, the prior is flat and the neighborhood is everything."""
+    """Wide as can be, the prior is flat, the neighborhood everything, next to nothing is dropped."""
     monkeypatch.setattr(expectation, "BROAD_FRACTION", 2.0)
-    problem = problem_of(orders=(1, 1))
+    problem = problem_of(orders=(1, 1), fraction=0.99999)
     flat = torch.full((12,), 1 / 12)
     problem = replace(problem, model=replace(problem.model, pdf_direction=flat))
     wanted = problem.run()

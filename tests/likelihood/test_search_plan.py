@@ -100,10 +100,11 @@ def test_the_exhaustive_pass_is_never_finer_than_asked(
     assert found.levels[-1].grid.order == order + 1
 
 
-def test_a_local_search_starts_at_its_own_order() -> None:
+def test_a_local_search_starts_one_order_coarser() -> None:
     sampling = replace(SAMPLING, healpix_order=4, local_search_sigma_deg=3.75)
     found = plan(sampling, exhaustive_order=1)
-    assert [level.grid.order for level in found.levels] == [4, 5]
+    assert [level.grid.order for level in found.levels] == [3, 4, 5]
+    assert [level.last for level in found.levels] == [False, False, True]
     assert found.local_sigma_deg == 3.75
 
 

@@ -21,10 +21,10 @@ from napari_blush.likelihood.dense_pass import (
     dense_marginals,
 )
 from napari_blush.likelihood.half_model import HalfModel
+from napari_blush.likelihood.local_search import LocalSearch
 from napari_blush.likelihood.pose_candidates import (
     PoseCandidates,
     candidates_from_mask,
-    pad_lists,
     refine_candidates,
 )
 from napari_blush.likelihood.pose_scoring import ExpectationOptions, PoseScorer
@@ -40,11 +40,10 @@ from napari_blush.likelihood.search_plan import SearchPlan
 from napari_blush.likelihood.slice_bank import SliceBank
 from napari_blush.likelihood.squared_difference import shifted_images
 from napari_blush.likelihood.work_budget import WorkBudget
-from napari_blush.numerics.orientation_grid import neighbors_within
 from napari_blush.numerics.packing import PackedCoordinates
 
-LOCAL_CUTOFF_SIGMAS = 3.0  # a local search looks this far (RELION)
 BROAD_FRACTION = 0.03  # an exhaustive pass with more of its grid significant is broad
+PRELIMINARY_TAIL = 1e-3  # of what else is dropped: cells wider than the posterior misjudge it
 CC_ORIENTATIONS, CC_OFFSETS = 16, 6  # kept between passes of alignment by cross-correlation
 
 
@@ -122,18 +121,21 @@ class Expectation:
 
     def _process(self, images: PreparedImages, rows: Tensor, rotations: Tensor) -> None:
         """Take one batch through all passes."""
+        local = None
         if self.plan.local_sigma_deg is None:
             images, rows, candidates = self._exhaustive(images, rows)
             if candidates is None:
                 return
         else:
-            candidates = self._neighborhood(rotations, self.plan.local_sigma_deg)
+            local = LocalSearch(self.plan, rotations, self.device)
+            candidates = local.start()
         # The exhaustive pass was level 0, unless what it left still has to enter the sums there.
         only_one = len(self.plan.levels) == 1
         first = 0 if self.plan.local_sigma_deg is not None or only_one else 1
         for number in range(first, len(self.plan.levels)):
-            level = self.plan.levels[number]
-            if level.last:
+            if number > 0:
+                candidates = self._descend(candidates, number, local)
+            if self.plan.levels[number].last:
                 self._last_pass(images, rows, candidates, number)
             else:
                 candidates = self._gathered_pass(images, candidates, number)
@@ -199,27 +201,10 @@ class Expectation:
             self.scorer.coarse_phases,
         )
 
-    def _neighborhood(self, rotations: Tensor, sigma_deg: float) -> PoseCandidates:
-        """Return the candidates of a local search about the old orientations."""
-        grid = self.plan.levels[0].grid
-        owner, index, angle = neighbors_within(
-            grid, rotations, LOCAL_CUTOFF_SIGMAS * sigma_deg, self.plan.perturbation
-        )
-        b = len(rotations)
-        log_prior = -(angle.to(torch.float32) ** 2) / (2 * sigma_deg**2)
-        offset = torch.arange(len(self.offsets_px))[None].expand(b, -1)
-        return PoseCandidates(
-            pad_lists(owner, index, b, 0).to(self.device),
-            pad_lists(owner, log_prior, b, -torch.inf).to(self.device),
-            offset.to(self.device),
-            torch.ones_like(offset, dtype=torch.bool).to(self.device),
-        )
-
     def _gathered_pass(
         self, images: PreparedImages, candidates: PoseCandidates, number: int
     ) -> PoseCandidates:
         """Run an intermediate pass; return the candidates of the next one."""
-        candidates = self._descend(candidates, number)
         parts: list[tuple[Tensor, PoseCandidates]] = []
         for chosen in self._sub_batches(candidates, number):
             own = candidates.rows(chosen)
@@ -229,14 +214,16 @@ class Expectation:
                 marginals = Marginals(scores.amax(1), scores.amax(2))
             else:
                 marginals = Marginals(log_sum_exp(scores, 1), log_sum_exp(scores, 2))
-            parts.append((chosen, self._keep(marginals, own.orientation, own.log_prior, own)))
+            kept = self._keep(
+                marginals, own.orientation, own.log_prior, own, preliminary=number == 0
+            )
+            parts.append((chosen, kept))
         return _in_order(parts)
 
     def _last_pass(
         self, images: PreparedImages, rows: Tensor, candidates: PoseCandidates, number: int
     ) -> None:
         """Run the finest pass and add its posterior to the sums."""
-        candidates = self._descend(candidates, number)
         for chosen in self._sub_batches(candidates, number):
             own = candidates.rows(chosen)
             part = images.rows(chosen)
@@ -245,19 +232,17 @@ class Expectation:
                 posterior = winner_takes_all(scores)
             else:
                 posterior = posterior_weights(scores, self.options.adaptive_fraction)
-            self.sums.add_gathered(part, rows[chosen.cpu()], trial, *slices, posterior)
+            self.sums.add_gathered(part, rows[chosen.cpu()], trial, slices, posterior)
 
-    def _descend(self, candidates: PoseCandidates, number: int) -> PoseCandidates:
+    def _descend(
+        self, candidates: PoseCandidates, number: int, local: LocalSearch | None
+    ) -> PoseCandidates:
         """Return the candidates on the grid of pass ``number``."""
-        if number == 0:
-            return candidates
-        local = self.plan.local_sigma_deg is not None
-        pixel_prior = self.direction_log_priors[number]
         grid = self.plan.levels[number - 1].grid
-        allowed = None if local else torch.isfinite(pixel_prior)
-        finer = refine_candidates(candidates, grid, allowed)
-        if local:
-            return finer
+        if local is not None:
+            return local.with_prior(refine_candidates(candidates, grid, None), number)
+        pixel_prior = self.direction_log_priors[number]
+        finer = refine_candidates(candidates, grid, torch.isfinite(pixel_prior))
         valid = torch.isfinite(finer.log_prior)
         pixel = self.plan.levels[number].grid.pixel_of(finer.orientation)
         prior = torch.where(valid, pixel_prior[pixel], -torch.inf)
@@ -269,8 +254,10 @@ class Expectation:
         orientation: Tensor,
         log_prior: Tensor,
         own: PoseCandidates | None,
+        *,
+        preliminary: bool = False,
     ) -> PoseCandidates:
-        """Return the significant part of a pass's candidates."""
+        """Return the significant part of a pass's candidates; more after a preliminary pass."""
         if own is None:
             b = len(marginals.offset)
             offset = torch.arange(len(self.offsets_px), device=self.device)[None].expand(b, -1)
@@ -281,6 +268,8 @@ class Expectation:
             offset_kept = _top(marginals.offset, CC_OFFSETS)
         else:
             fraction = self.options.adaptive_fraction
+            if preliminary:
+                fraction = 1 - PRELIMINARY_TAIL * (1 - fraction)
             kept = significant(marginals.orientation, fraction)
             offset_kept = significant(marginals.offset, fraction)
         return candidates_from_mask(orientation, log_prior, kept, offset, offset_kept)

@@ -94,8 +94,8 @@ class PoseScorer:
 
     def score(
         self, images: PreparedImages, own: PoseCandidates, number: int
-    ) -> tuple[Tensor, tuple[Tensor, Tensor], TrialPoses]:
-        """Return log-weights ``(b, t, o)``, slices with their squares, and poses of a pass."""
+    ) -> tuple[Tensor, Tensor, TrialPoses]:
+        """Return log-weights ``(b, t, o)``, slices, and poses of a pass."""
         level, bank = self.plan.levels[number], self.banks[number]
         count = bank.count
         slices = bank.lookup(own.orientation)
@@ -123,4 +123,4 @@ class PoseScorer:
         prior = self.offset_log_prior(images, offset_px)
         scores += torch.where(valid, prior, -torch.inf)[:, :, None]
         trial = TrialPoses(bank, own.orientation, offset_px, phases)
-        return scores, (slices, squares), trial
+        return scores, slices, trial

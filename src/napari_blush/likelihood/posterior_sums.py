@@ -10,7 +10,11 @@ from napari_blush.likelihood.half_model import HalfModel
 from napari_blush.likelihood.posterior import PosteriorWeights
 from napari_blush.likelihood.prepared_images import PreparedImages
 from napari_blush.likelihood.slice_bank import SliceBank
-from napari_blush.likelihood.squared_difference import as_real_rows, shifted_images
+from napari_blush.likelihood.squared_difference import (
+    as_real_rows,
+    shifted_images,
+    squared_parts,
+)
 from napari_blush.likelihood.weighted_sums import ImageOutcomes, WeightedSums
 from napari_blush.numerics.packing import PackedCoordinates, packed_shell_sum
 
@@ -30,6 +34,39 @@ class TrialPoses:
     orientation: Tensor
     offset_px: Tensor
     phases: Tensor
+
+
+def significant_part(
+    trial: TrialPoses, slices: Tensor, weights: Tensor
+) -> tuple[TrialPoses, Tensor, Tensor]:
+    """Return trial poses, slices and weights without rows and columns of zero weight.
+
+    As many are kept as the image with the most has; those of the others are padded with poses of
+    no weight.
+
+    Parameters
+    ----------
+    trial : TrialPoses
+    slices : (b, o, k) complex64
+    weights : (b, t, o)
+    """
+    first = torch.arange(len(weights), device=weights.device)[:, None]
+    phases, offset_px, orientation = trial.phases, trial.offset_px, trial.orientation
+    kept = _heaviest(weights.sum(1))
+    if kept.shape[1] < weights.shape[2]:
+        weights, slices = weights.mT[first, kept].mT, slices[first, kept]
+        orientation = orientation[first, kept]
+    kept = _heaviest(weights.sum(2))
+    if kept.shape[1] < weights.shape[1]:
+        weights, offset_px = weights[first, kept], offset_px[first, kept]
+        phases = phases[kept] if phases.ndim == 2 else phases[first, kept]
+    return TrialPoses(trial.bank, orientation, offset_px, phases), slices, weights
+
+
+def _heaviest(weights: Tensor) -> Tensor:
+    """Return which columns of ``(b, m)`` have weight, the longest row deciding how many."""
+    most = int((weights > 0).sum(1).max())
+    return weights.topk(max(most, 1), dim=1).indices
 
 
 class PosteriorSums:
@@ -71,7 +108,6 @@ class PosteriorSums:
         rows: Tensor,
         trial: TrialPoses,
         slices: Tensor,
-        squares: Tensor,
         posterior: PosteriorWeights,
     ) -> None:
         """Add images whose trial orientations are their own.
@@ -85,11 +121,10 @@ class PosteriorSums:
         trial : TrialPoses
         slices : (b, o, k) complex64
             Slices of the trial orientations.
-        squares : (b, o, 2 k) float32
-            Their ``squared_parts``.
         posterior : PosteriorWeights
         """
-        weights = posterior.weights
+        self._best(images, rows, trial, posterior)
+        trial, slices, weights = significant_part(trial, slices, posterior.weights)
         by_orientation = weights.sum(1)
         self._insert(images, trial, weights, by_orientation)
         k = slices.shape[-1]
@@ -98,12 +133,11 @@ class PosteriorSums:
         phases = trial.phases[..., :k]
         moved = images.masked[:, None, :k] * phases
         cross = (moved * expected.conj()).real.sum(1) * images.ctf[:, :k]
-        power = torch.bmm(by_orientation[:, None], squares)[:, 0]
+        power = torch.bmm(by_orientation[:, None], squared_parts(slices))[:, 0]
         power = power.view(len(power), k, 2).sum(-1)
         self._residuals(images, rows, cross, power * images.ctf[:, :k] ** 2)
         self._offsets(images, trial.offset_px, weights.sum(2))
         self._directions(trial, by_orientation)
-        self._best(images, rows, trial, posterior)
 
     def add_dense_statistics(
         self,

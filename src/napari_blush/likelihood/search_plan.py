@@ -82,11 +82,12 @@ def make_search_plan(
     """Return the passes for ``sampling``, none looking beyond ``current_size``.
 
     The exhaustive pass of a global search is at ``min(exhaustive_order, healpix_order)``; a local
-    search starts at ``healpix_order`` itself.
+    search starts one order above ``healpix_order``, where its neighbourhood is a few dozen
+    orientations at half the resolution.
     """
     local = sampling.local_search_sigma_deg is not None
     order = sampling.healpix_order
-    first = order if local else min(exhaustive_order, order)
+    first = max(order - 1, 0) if local else min(exhaustive_order, order)
     last = order + sampling.adaptive_oversampling
     levels = []
     for level_order in range(first, last + 1):
