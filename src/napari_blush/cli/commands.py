@@ -19,6 +19,7 @@ from napari_blush.data_model.tool_settings import (
     ReconstructionSettings,
     SimulationSettings,
 )
+from napari_blush.data_model.training_settings import TrainingSettings
 
 _USAGE_ERROR = 2
 
@@ -138,6 +139,26 @@ def _weights_files(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _train_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folders",
+        type=Path,
+        metavar="FOLDER",
+        nargs="+",
+        help="training folder: pairs.tsv and one sub-folder for each pair of half-maps",
+    )
+    _add_output_folder(parser)
+    parser.add_argument(
+        "--from",
+        dest="start_from",
+        metavar="WEIGHTS",
+        help="fine-tune these weights: a name of 'weights list', or a file",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="go on from the checkpoint in the output folder"
+    )
+
+
 def _add_particles(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "particles", type=Path, metavar="PARTICLES", help="particles: RELION .star or CryoSPARC .cs"
@@ -207,5 +228,12 @@ COMMANDS: dict[str, Command] = {
         module="napari_blush.cli.weights",
         settings=Settings,
         add_files=_weights_files,
+    ),
+    "train": Command(
+        summary="Train a denoiser on half-map pairs, or fine-tune one",
+        usage="FOLDER... --output DIR",
+        module="napari_blush.cli.train",
+        settings=TrainingSettings,
+        add_files=_train_files,
     ),
 }

@@ -8,6 +8,7 @@ from thousands of them.
 """
 
 from dataclasses import dataclass, replace
+from math import ceil
 
 import torch
 from jaxtyping import Complex, Float
@@ -17,7 +18,7 @@ from napari_blush.conventions import Spectrum, Volume
 from napari_blush.numerics.fft import irfftn_centered, rfftn_centered
 from napari_blush.numerics.masks import soft_sphere
 from napari_blush.numerics.rotations import random_rotations
-from napari_blush.numerics.shells import radius_grid, shell_mean, spectrum_to_grid
+from napari_blush.numerics.shells import shell_index_grid, shell_mean, spectrum_to_grid
 from napari_blush.simulation.atomic_density import BulkSolvent, density_of_atoms
 from napari_blush.simulation.experiment_plan import ExperimentPlan
 from napari_blush.simulation.structures import (
@@ -103,7 +104,8 @@ def simulate_pair(
     weights = draw_weights(plan, generator)
     signal = rfftn_centered(specimen.density)
     noise = noise_spectrum(signal, weights, plan)
-    half1, half2 = noisy_halves(signal, weights, noise, plan, generator)
+    transforms = noisy_transforms(signal, weights, noise, plan, generator)
+    half1, half2 = (inside_sphere(irfftn_centered(half, plan.box_size)) for half in transforms)
     scale = (0.5 * (half1.var() + half2.var())).sqrt()
     return HalfMapPair(half1 / scale, half2 / scale, specimen.mask, plan.voxel_size)
 
@@ -198,8 +200,8 @@ def noise_spectrum(
 def noise_power(weights: Float[Tensor, "2 n n half"], noise: Spectrum) -> Float[Tensor, "2 shells"]:
     r"""Return the expected power of the noise of each half by shell.
 
-    :math:`\langle \sigma^2 / W \rangle`, before the sphere is cut out; weights below the floor count as the floor, and voxels that no
-    slice passed hold no noise.
+    :math:`\langle \sigma^2 / W \rangle`, before the sphere is cut out; weights below the floor
+    count as the floor, and voxels that no slice passed hold no noise.
     """
     n = weights.shape[-2]
     grid = spectrum_to_grid(noise, n, 3)
@@ -207,14 +209,14 @@ def noise_power(weights: Float[Tensor, "2 n n half"], noise: Spectrum) -> Float[
     return shell_mean(power, n, 3)
 
 
-def noisy_halves(
+def noisy_transforms(
     signal: Complex[Tensor, "n n half"],
     weights: Float[Tensor, "2 n n half"],
     noise: Spectrum,
     plan: ExperimentPlan,
     generator: torch.Generator,
-) -> tuple[Volume, Volume]:
-    """Reconstruct both halves from data that were never images.
+) -> Complex[Tensor, "2 n n half"]:
+    """Solve both halves for data that were never images.
 
     Parameters
     ----------
@@ -228,8 +230,8 @@ def noisy_halves(
 
     Returns
     -------
-    two (n, n, n) float32
-        Zero outside the sphere inscribed in the box, and on its rim on average.
+    (2, n, n, n // 2 + 1) complex64
+        Transforms of the unregularized reconstructions.
     """
     n = plan.box_size
     amplitude = spectrum_to_grid(noise, n, 3).sqrt() * n**-1.5
@@ -237,15 +239,22 @@ def noisy_halves(
     for weight in weights:
         white = rfftn_centered(torch.randn(n, n, n, generator=generator))
         data.append(weight * signal + amplitude * weight.sqrt() * white)
-    shared = radius_grid(n, 3) <= n * plan.voxel_size / plan.join_resolution
+    shared = shell_index_grid(n, 3) <= ceil(n * plan.voxel_size / plan.join_resolution)
     mean_data, mean_weight = (data[0] + data[1]) / 2, weights.mean(dim=0)
     halves = []
     for own_data, own_weight in zip(data, weights, strict=True):
         joined_data = torch.where(shared, mean_data, own_data)
         joined_weight = torch.where(shared, mean_weight, own_weight)
-        solved = joined_data / _floored(joined_weight).clamp(min=1e-30)
-        halves.append(_inside_sphere(irfftn_centered(solved, n)))
-    return halves[0], halves[1]
+        halves.append(joined_data / _floored(joined_weight).clamp(min=1e-30))
+    return torch.stack(halves)
+
+
+def inside_sphere(volume: Volume) -> Volume:
+    """Return a map inside the sphere inscribed in the box, its rim at density zero on average."""
+    n = volume.shape[-1]
+    corner = _sphere(n)
+    rim = corner - soft_sphere(n, n / 2 - RIM_PX, CORNER_EDGE_PX)
+    return (volume - (volume * rim).sum() / rim.sum()) * corner
 
 
 def _floored(weights: Float[Tensor, "*half_map n n half"]) -> Float[Tensor, "*half_map n n half"]:
@@ -264,13 +273,6 @@ def _smooth(spectrum: Spectrum) -> Spectrum:
 
 def _sphere(box_size: int) -> Volume:
     return soft_sphere(box_size, box_size / 2, CORNER_EDGE_PX)
-
-
-def _inside_sphere(volume: Volume) -> Volume:
-    n = volume.shape[-1]
-    corner = _sphere(n)
-    rim = corner - soft_sphere(n, n / 2 - RIM_PX, CORNER_EDGE_PX)
-    return (volume - (volume * rim).sum() / rim.sum()) * corner
 
 
 def _density(structure: Structure, plan: ExperimentPlan) -> Volume:
