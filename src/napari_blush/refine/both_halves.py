@@ -66,7 +66,9 @@ def run_side_by_side(
                 yield said
     finally:
         for worker in workers:
-            worker.stop(events)
+            worker.ask_to_stop()
+        for worker in workers:
+            worker.join(events)
         torch.set_num_threads(before)
     return [worker.result() for worker in workers]
 
@@ -87,9 +89,12 @@ class _Worker:
         )
         self._thread.start()
 
-    def stop(self, events: "queue.Queue[Said]") -> None:
-        """Let the thread end, taking what it still wants to say."""
+    def ask_to_stop(self) -> None:
+        """Let the thread end after the batch it is at."""
         self._stopping.set()
+
+    def join(self, events: "queue.Queue[Said]") -> None:
+        """Wait for the end of the thread, taking what it still wants to say."""
         while self._thread is not None and self._thread.is_alive():
             try:
                 events.get_nowait()
