@@ -37,20 +37,20 @@ def reconstruct(sums: SliceAccumulator, tau2: Spectrum | None) -> Volume:
     (n, n, n) float32
         Density on the images' grey scale. Memory: ``16 (padding n)^3 / 2`` bytes beside the sums.
     """
-    shell = shell_of_voxels(sums.shape, sums.padding).to(sums.weight.device)
-    weight = sums.weight
     n_shells = sums.box_size // 2 + 1
-    mean = shell_mean_weight(sums)
-    floor = torch.nn.functional.pad(mean, (0, 1))[shell.clamp(max=n_shells)] * WEIGHT_FLOOR
-    denominator = weight
+    shell, _ = shells_and_counts(sums.shape, sums.padding, n_shells)
+    shell = shell.to(sums.weight.device)
+    floor = torch.nn.functional.pad(shell_mean_weight(sums) * WEIGHT_FLOOR, (0, 1))
+    inverse = torch.zeros_like(floor)
     if tau2 is not None:
-        inverse = 1.0 / (sums.padding**3 * tau2.to(weight).clamp(min=1e-30))
+        inverse[:n_shells] = 1.0 / (sums.padding**3 * tau2.to(inverse).clamp(min=1e-30))
         inverse[:MIN_REGULARIZED_SHELL] = 0.0
-        inverse = torch.nn.functional.pad(inverse, (0, 1), value=torch.inf)
-        denominator = weight + inverse[shell.clamp(max=n_shells)]
-    denominator = torch.maximum(denominator, floor)
-    inside = (shell <= sums.r_max) & (denominator > 0)
-    solved = torch.where(inside, sums.data / denominator.clamp(min=1e-30), 0)
+    inverse[sums.r_max + 1 :] = torch.inf
+    # One pass over the grid each: gather, add, clamp, invert, multiply.
+    denominator = sums.weight + _by_shell(inverse, shell)
+    denominator = torch.maximum(denominator, _by_shell(floor, shell))
+    weight = torch.where(denominator > 0, denominator.reciprocal(), 0.0)
+    solved = sums.data * weight
     volume = padded_inverse(solved, box_size=sums.box_size, padding=sums.padding) * sums.box_size
     volume = volume / gridding_correction(sums.box_size, sums.padding).to(volume)
     return _inside_sphere(volume).to(torch.float32)
@@ -73,13 +73,16 @@ def shell_mean_weight(sums: SliceAccumulator) -> Spectrum:
     n_shells = sums.box_size // 2 + 1
     weight = sums.weight.flatten()
     weight = weight.cpu() if weight.device.type == "mps" else weight
-    shell = shell_of_voxels(sums.shape, sums.padding).to(weight.device).flatten()
-    shell = shell.clamp(max=n_shells)
-    total = torch.zeros(n_shells + 1, dtype=torch.float64, device=shell.device)
-    count = torch.zeros_like(total)
-    total.index_add_(0, shell, weight.double())
-    count.index_add_(0, shell, torch.ones_like(shell, dtype=torch.float64))
+    shell, count = shells_and_counts(sums.shape, sums.padding, n_shells)
+    flat = shell.to(weight.device).flatten()
+    total = torch.bincount(flat, weight.double(), minlength=n_shells + 1)
+    count = count.to(total)
     return (total / count.clamp(min=1))[:n_shells].to(torch.float32).to(sums.weight.device)
+
+
+def _by_shell(spectrum: Tensor, shell: Tensor) -> Tensor:
+    """Return the value of each voxel's shell."""
+    return spectrum.index_select(0, shell.reshape(-1)).reshape(shell.shape)
 
 
 def map_variance(sums: SliceAccumulator) -> Spectrum:
@@ -100,7 +103,8 @@ def join_at_low_resolution(first: SliceAccumulator, second: SliceAccumulator, sh
     The orientation of each half would otherwise drift apart; resolution is claimed beyond this
     shell only.
     """
-    shared = shell_of_voxels(first.shape, first.padding).to(first.weight.device) <= shell
+    shells, _ = shells_and_counts(first.shape, first.padding, first.box_size // 2 + 1)
+    shared = shells.to(first.weight.device) <= shell
     for name in ("data", "weight"):
         a, b = getattr(first, name), getattr(second, name)
         average = (a + b) / 2
@@ -108,7 +112,6 @@ def join_at_low_resolution(first: SliceAccumulator, second: SliceAccumulator, sh
         b.copy_(torch.where(shared, average, b))
 
 
-@lru_cache(maxsize=4)
 def shell_of_voxels(shape: tuple[int, int, int], padding: int) -> Tensor:
     """Return ``round(|k| / padding)`` of the voxels of an accumulator, int64."""
     center = shape[0] // 2
@@ -116,3 +119,12 @@ def shell_of_voxels(shape: tuple[int, int, int], padding: int) -> Tensor:
     half = torch.arange(shape[2], dtype=torch.float32)
     squared = full[:, None, None] ** 2 + full[None, :, None] ** 2 + half[None, None, :] ** 2
     return torch.round(torch.sqrt(squared) / padding).long()
+
+
+@lru_cache(maxsize=4)
+def shells_and_counts(
+    shape: tuple[int, int, int], padding: int, n_shells: int
+) -> tuple[Tensor, Tensor]:
+    """Return the shell of each voxel, int32, ``n_shells`` for all beyond, and their numbers."""
+    shell = shell_of_voxels(shape, padding).clamp(max=n_shells)
+    return shell.int(), torch.bincount(shell.flatten(), minlength=n_shells + 1)
