@@ -12,7 +12,7 @@ from napari_blush.regularization.regularizer import (
     RegularizationInput,
     RegularizationProgress,
     Regularized,
-    provenance,
+    origin,
 )
 from napari_blush.regularization.smoothness import SmoothnessRegularizer
 
@@ -145,6 +145,6 @@ def test_one_that_writes_into_what_it_is_given_is_refused(given, maps: str) -> N
 
 def test_where_references_come_from_is_said_by_those_who_know(given) -> None:
     regularizer = Returning(Regularized((given.wiener.half1, given.wiener.half2)))
-    assert provenance(regularizer) == ""
+    assert origin(regularizer) == "returning"
     regularizer.provenance = "weights 1"
-    assert provenance(regularizer) == "weights 1"
+    assert origin(regularizer) == "returning (weights 1)"

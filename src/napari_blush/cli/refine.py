@@ -26,6 +26,7 @@ from napari_blush.refine.events import (
     IterationStarted,
     RefinementEvent,
     RunFinished,
+    RunStarted,
 )
 from napari_blush.refine.run import run
 from napari_blush.refine.state import RefinementState, state_from_plain, state_to_plain
@@ -112,6 +113,8 @@ class RunKeeper:
     def __call__(self, event: RefinementEvent) -> None:
         """Keep what an event carries; returns when it is on the disk."""
         match event:
+            case RunStarted(regularizer=regularizer):
+                self._writer.write_regularizer(regularizer)
             case IterationStarted(final=final):
                 self._is_last = final
             case IterationFinished(result=result, state=state):

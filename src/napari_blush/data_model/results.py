@@ -72,6 +72,9 @@ class IterationResult:
     ``half_maps`` are unfiltered reconstructions (the low-resolution join apart); ``references``
     are what the next iteration aligns to (regularised, masked, perhaps denoised); the shells of
     ``tau2`` and ``sigma2_noise`` are those of the unpadded box, in the units of ``likelihood``.
+    ``denoised_maps`` are what a denoiser made of the half-maps, before anything was cut off or
+    masked: to look at and to align to, never a result. ``regularized_by`` names the regularizer
+    and its weights.
     """
 
     iteration: int
@@ -99,6 +102,8 @@ class IterationResult:
     seconds: float
     stage_seconds: dict[str, float] = field(default_factory=dict)
     messages: tuple[str, ...] = ()
+    denoised_maps: HalfMaps | None = None
+    regularized_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

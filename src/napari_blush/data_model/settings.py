@@ -89,7 +89,24 @@ class RefinementSettings(Settings):
     )
     zero_mask: bool = Field(True, description="Set what is outside the circular mask to zero.")
     regularizer: str = Field(
-        "smoothness", description="How half-maps become references: 'smoothness' or a plug-in."
+        "smoothness",
+        description="How half-maps become references: 'smoothness' (Wiener filter), 'blush' "
+        "(denoised) or a plug-in.",
+    )
+    denoiser: str = Field(
+        "default",
+        description="Weights for blush: a name that 'weights list' shows, or a file.",
+    )
+    spectral_trailing: bool = Field(
+        True,
+        description="Cut denoised references off two shells short of where the FSC falls below "
+        "0.143; off is unsafe.",
+    )
+    denoiser_stride: int | None = Field(
+        None,
+        ge=1,
+        description="Voxels of the denoiser's grid between its blocks; default: as few blocks as "
+        "serve.",
     )
     max_iterations: int = Field(
         50, ge=1, description="Stop after so many iterations at the latest."

@@ -88,6 +88,7 @@ def write_map(
     origin: tuple[float, float, float] | None = None,
     *,
     dtype: torch.dtype = torch.float32,
+    label: str = "",
 ) -> None:
     """Write a map as mode 2 (float32) or mode 12 (float16), whole or not at all.
 
@@ -100,6 +101,8 @@ def write_map(
     origin : (x, y, z), optional
         Angstrom, into the ``ORIGIN`` record; zero by default.
     dtype : torch.float32 or torch.float16
+    label : str
+        What else to say in the header, at most 80 characters of ASCII.
 
     Raises
     ------
@@ -107,7 +110,8 @@ def write_map(
         When the values do not fit or the disk refuses.
     """
     with atomic_write(Path(path), MrcFileError) as temporary:
-        _write(temporary, _as_stored(path, volume, dtype), voxel_size, origin, is_volume=True)
+        stored = _as_stored(path, volume, dtype)
+        _write(temporary, stored, voxel_size, origin, is_volume=True, label=label)
 
 
 def write_stack(
@@ -188,6 +192,7 @@ def _write(
     origin: tuple[float, float, float] | None,
     *,
     is_volume: bool,
+    label: str = "",
 ) -> None:
     if not spacing > 0:
         raise MrcFileError(f"Spacing {spacing} A was given for {path}; wanted more than zero.")
@@ -212,6 +217,9 @@ def _write(
     header["origin"] = origin or (0.0, 0.0, 0.0)
     # Without the time: equal maps are to be equal files.
     header["label"][0] = LABEL
+    if label:
+        header["label"][1] = label.encode("ascii")
+        header["nlabl"] = 2
     with path.open("wb") as handle:
         handle.write(header.tobytes())
         handle.write(values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes())

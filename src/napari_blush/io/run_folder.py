@@ -4,6 +4,7 @@ Every file is written under a temporary name and renamed. The files of an iterat
 
     run_it003_half1_class001.mrc         what the next iteration aligns to (half2 likewise)
     run_it003_half1_class001_unfil.mrc   unfiltered half-map
+    run_it003_half1_class001_denoised.mrc  what a denoiser made of it: to look at, not a result
     run_it003_data.star  run_it003_half1_model.star  run_it003_sampling.star
     run_it003_optimiser.star             written last of what RELION reads
     run_it003_state.safetensors          exact checkpoint: its presence makes the iteration whole
@@ -46,6 +47,8 @@ from napari_blush.io.run_state import (
 from napari_blush.io.star import write_particles
 from napari_blush.io.star_table import StarBlock
 from napari_blush.io.star_text import write_star
+
+DENOISED_LABEL = "Denoised: a reference for alignment only, not a result"
 
 
 class RunWriter:
@@ -115,6 +118,10 @@ class RunWriter:
         """Give the folder back; may be called twice."""
         self._lock.release()
 
+    def write_regularizer(self, regularizer: str) -> None:
+        """Write into the settings what makes the references, weights with their checksum."""
+        write_settings(self.folder, self._settings, self._particles, regularizer)
+
     def write_iteration(
         self,
         result: IterationResult,
@@ -151,6 +158,10 @@ class RunWriter:
                 write_map(
                     path(f"{stem}_half{half}_class001_unfil.mrc"), unfiltered[half - 1], voxel
                 )
+                if result.denoised_maps is not None:
+                    both = (result.denoised_maps.half1, result.denoised_maps.half2)
+                    denoised = path(f"{stem}_half{half}_class001_denoised.mrc")
+                    write_map(denoised, both[half - 1], voxel, label=DENOISED_LABEL)
                 model = model_blocks(run, result, half, str(self.folder / reference))
                 write_star(path(f"{stem}_half{half}_model.star"), model)
             models = [f"{stem}_half{half}_model.star" for half in (1, 2)]

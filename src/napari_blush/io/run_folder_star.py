@@ -74,6 +74,7 @@ def model_blocks(
         "rlnNrGroups": len(run.particles.group_names),
         "rlnNrOpticsGroups": len(run.particles.optics_groups),
         "rlnTau2FudgeFactor": run.settings.tau2_fudge,
+        **_regularization(result),
         "rlnNormCorrectionAverage": float(result.pose_statistics.norm_correction.double().mean()),
         "rlnSigmaOffsetsAngst": result.sigma_offset_angstrom[which],
         **_orientational_prior(result),
@@ -177,6 +178,8 @@ def optimiser_blocks(
         "rlnChangesOptimalOrientations": result.changes_rotation_deg,
         "rlnChangesOptimalOffsets": result.changes_offset_angstrom,
         "rlnHasConverged": int(has_converged),
+        "rlnDoBlush": int(settings.regularizer == "blush"),
+        "rlnBlushNoSpectralTrailing": int(not settings.spectral_trailing),
         "rlnDoCorrectNorm": int(settings.norm_correction),
         "rlnDoCorrectScale": int(settings.scale_correction),
         "rlnDoCorrectCtf": 1,
@@ -197,6 +200,13 @@ def _resolution(result: IterationResult) -> float:
 
 def _of_half(run: RunDescription, values: Tensor, half: int | None) -> Tensor:
     return values if half is None else values[run.random_subset == half]
+
+
+def _regularization(result: IterationResult) -> dict[str, str | float]:
+    """Return what made the references, under labels of our own, which RELION passes over."""
+    cutoff = -1 if result.cutoff_shell is None else result.cutoff_shell
+    by = result.regularized_by or "None"
+    return {"blushRegularizer": by, "blushCutoffShell": cutoff}
 
 
 def _orientational_prior(result: IterationResult) -> dict[str, float]:

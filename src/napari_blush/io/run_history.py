@@ -55,6 +55,7 @@ def _line(result: IterationResult) -> dict[str, Any]:
         "iteration": result.iteration,
         "resolution_angstrom": _number(result.resolution_angstrom),
         "cutoff_shell": result.cutoff_shell,
+        "regularizer": result.regularized_by,
         "current_size": result.current_size,
         "coarse_size": result.coarse_size,
         "healpix_order": sampling.healpix_order,

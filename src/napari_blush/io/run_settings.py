@@ -17,14 +17,20 @@ from napari_blush.io.atomic import write_bytes
 
 SETTINGS_NAME = "settings.yaml"
 
-_MAY_CHANGE = frozenset({"max_iterations", "device", "threads", "memory_limit", "precision"})
-"""Settings that say how far and on what to run, not what the result is."""
+_MAY_CHANGE = frozenset(
+    {"max_iterations", "device", "threads", "memory_limit", "precision", "denoiser"}
+)
+"""Settings that say how far and on what to run, not what the result is; and where the weights are,
+which are known by their checksum."""
 
 
-def write_settings(folder: Path, settings: RefinementSettings, particles: Particles) -> None:
-    """Write settings, seed, particles and versions."""
+def write_settings(
+    folder: Path, settings: RefinementSettings, particles: Particles, regularizer: str = ""
+) -> None:
+    """Write settings, seed, particles, what makes the references, and versions."""
     content = {
         "settings": settings.model_dump(mode="json"),
+        "regularizer": regularizer,
         "particles": {"count": len(particles), "digest": _digest(particles)},
         "versions": {
             "napari-blush": __version__,

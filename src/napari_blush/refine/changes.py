@@ -45,6 +45,9 @@ AT_THE_START_ONLY = frozenset(
 )
 """Settings that a run reads once: changing them later would do nothing, or half of something."""
 
+OF_THE_REGULARIZER = frozenset({"regularizer", "denoiser", "spectral_trailing", "denoiser_stride"})
+"""Settings for which the regularizer is made anew."""
+
 
 def steered(context: RefinementContext, state: RefinementState, steering: Steering) -> Steered:
     """Apply what was asked for since the last iteration.
@@ -142,7 +145,7 @@ def changed_context(context: RefinementContext, values: dict[str, Any]) -> Refin
     check_diameter(diameter, old.box_size, old.pixel_size)
     geometry = replace(old, particle_diameter=diameter)
     regularizer = context.regularizer
-    if "regularizer" in values:
+    if OF_THE_REGULARIZER & values.keys():
         regularizer = make_regularizer(settings, context.device)
     return replace(
         context,

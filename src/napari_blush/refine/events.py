@@ -24,7 +24,10 @@ from napari_blush.refine.state import RefinementState
 
 @dataclass(frozen=True, slots=True)
 class RunStarted:
-    """A run begins, or goes on after ``first_iteration - 1``."""
+    """A run begins, or goes on after ``first_iteration - 1``.
+
+    ``regularizer`` is what makes its references: a name, and weights with their checksum.
+    """
 
     n_particles: int
     n_per_half: tuple[int, int]
@@ -33,6 +36,7 @@ class RunStarted:
     first_iteration: int
     device: str
     backend: str
+    regularizer: str = ""
 
 
 @dataclass(frozen=True, slots=True)

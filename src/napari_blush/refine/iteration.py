@@ -38,7 +38,7 @@ from napari_blush.refine.pose_update import is_by_correlation, updated_poses
 from napari_blush.refine.schedule import count_fsc, resolution_shell
 from napari_blush.refine.solvent import reference_masks
 from napari_blush.refine.state import RefinementState
-from napari_blush.regularization.regularizer import RegularizationInput
+from napari_blush.regularization.regularizer import RegularizationInput, origin
 
 
 def expect(
@@ -147,7 +147,10 @@ def iterate(
         )
         for half in (0, 1)
     )
-    new = updated_poses(context, replace(state, models=(models[0], models[1])), outcomes, number)
+    state_after = replace(
+        state, models=(models[0], models[1]), regularized_by=origin(context.regularizer)
+    )
+    new = updated_poses(context, state_after, outcomes, number)
     progress = replace(new.progress, resolution_shell=shell)
     progress = count_fsc(progress, fsc, current_size)
     progress = count_resolution(progress, 1 / shell_resolution(context, shell))
@@ -162,6 +165,8 @@ def iterate(
         current_size,
         shell_resolution(context, shell),
         made.messages,
+        made.denoised,
+        new.regularized_by,
     )
     timing = {
         "expectation": expected - started,

@@ -32,6 +32,8 @@ class IterationMaps:
     current_size: int
     resolution_angstrom: float
     messages: tuple[str, ...] = ()
+    denoised: tuple[Tensor, Tensor] | None = None
+    regularized_by: str = ""
 
 
 def iteration_result(
@@ -45,6 +47,9 @@ def iteration_result(
     """Return the result of the iteration that led from ``old`` to ``new``."""
     plan = search_plan(context, old.sampling, maps.current_size)
     first, second = new.models
+    denoised = None
+    if maps.denoised is not None:
+        denoised = HalfMaps(*maps.denoised, maps.half_maps.voxel_size)
     return IterationResult(
         iteration=new.iteration,
         half_maps=maps.half_maps,
@@ -71,6 +76,8 @@ def iteration_result(
         seconds=sum(stage_seconds.values()),
         stage_seconds=stage_seconds,
         messages=maps.messages,
+        denoised_maps=denoised,
+        regularized_by=maps.regularized_by,
     )
 
 

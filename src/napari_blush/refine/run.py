@@ -28,11 +28,12 @@ from napari_blush.refine.inputs import (
     checked_reference,
 )
 from napari_blush.refine.memory import plan_memory
+from napari_blush.refine.next_references import check_origin
 from napari_blush.refine.schedule import Geometry, particle_diameter
 from napari_blush.refine.state import RefinementState
 from napari_blush.refine.steering import Steering
 from napari_blush.regularization.registry import make_regularizer
-from napari_blush.regularization.regularizer import Regularizer
+from napari_blush.regularization.regularizer import Regularizer, origin
 
 _NO_MASK = {
     True: "No mask was given: a soft one is drawn around each half's own map at every iteration.",
@@ -152,6 +153,7 @@ def prepared_run(
     if resume_from is None:
         return context, first_state(context, volume), messages
     check_state(resume_from, particles, geometry)
+    messages += check_origin(resume_from, context.regularizer)
     return context, resume_from, messages
 
 
@@ -166,6 +168,7 @@ def run_started(context: RefinementContext, state: RefinementState) -> RunStarte
         first_iteration=state.iteration + 1,
         device=str(context.device),
         backend=slice_backend(context.device),
+        regularizer=origin(context.regularizer),
     )
 
 

@@ -50,6 +50,8 @@ class RefinementState:
     sampling : SamplingState
     accuracy : Accuracy or None
     progress : Progress
+    regularized_by : str
+        What made the references of the models: a regularizer and its weights.
     """
 
     iteration: int
@@ -60,6 +62,7 @@ class RefinementState:
     sampling: SamplingState
     accuracy: Accuracy | None
     progress: Progress
+    regularized_by: str = ""
 
 
 _MODEL_TENSORS = (
@@ -86,6 +89,7 @@ def state_to_plain(state: RefinementState) -> tuple[dict[str, Tensor], dict[str,
         "sampling": asdict(state.sampling),
         "accuracy": None if state.accuracy is None else asdict(state.accuracy),
         "progress": asdict(state.progress),
+        "regularized_by": state.regularized_by,
     }
     for half, model in enumerate(state.models, start=1):
         for name in _MODEL_TENSORS:
@@ -109,6 +113,7 @@ def state_from_plain(tensors: Mapping[str, Tensor], numbers: Mapping[str, Any]) 
         sampling=SamplingState(**numbers["sampling"]),
         accuracy=None if accuracy is None else Accuracy(**accuracy),
         progress=Progress(**numbers["progress"]),
+        regularized_by=str(numbers.get("regularized_by", "")),
     )
 
 

@@ -8,6 +8,7 @@ import torch
 
 from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.errors import SettingsError
+from napari_blush.regularization.blush import blush_of_settings
 from napari_blush.regularization.regularizer import Regularizer
 from napari_blush.regularization.smoothness import SmoothnessRegularizer
 
@@ -21,7 +22,7 @@ def _smoothness(settings: RefinementSettings, device: torch.device) -> Regulariz
     return SmoothnessRegularizer()
 
 
-_OWN: dict[str, Factory] = {"smoothness": _smoothness}
+_OWN: dict[str, Factory] = {"smoothness": _smoothness, "blush": blush_of_settings}
 
 
 def make_regularizer(settings: RefinementSettings, device: torch.device) -> Regularizer:

@@ -88,9 +88,11 @@ class Regularizer(Protocol):
         ...
 
 
-def provenance(regularizer: Regularizer) -> str:
-    """Return what makes its references besides its name, such as weights and their checksum.
+def origin(regularizer: Regularizer) -> str:
+    """Return what is kept with a run of what made its references: ``name`` or ``name (detail)``.
 
-    An attribute ``provenance`` of the regularizer, a line of text; without it, nothing is known.
+    The detail, such as weights and their checksum, is an attribute ``provenance`` of the
+    regularizer, a line of text; it may be missing.
     """
-    return str(getattr(regularizer, "provenance", ""))
+    detail = str(getattr(regularizer, "provenance", ""))
+    return f"{regularizer.name} ({detail})" if detail else regularizer.name
