@@ -36,3 +36,7 @@ class RefinementError(BlushError):
 
 class RunFolderError(BlushError):
     """A run folder is in use, not writable, incomplete, or of another run."""
+
+
+class TrainingError(BlushError):
+    """Half-maps cannot be trained on, or a training cannot start or go on."""

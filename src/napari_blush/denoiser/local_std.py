@@ -28,11 +28,16 @@ def local_standard_deviation(
     )
 
 
-def _unscaled(volume: Tensor, voxel_size: float) -> Tensor:
+def window_kernel(voxel_size: float) -> Float[Tensor, " taps"]:
+    """Return the weights of the window along one axis; an odd number, of sum one."""
     half_width = max(1, round(HALF_WIDTH_ANGSTROM / voxel_size))
-    x = torch.linspace(-SPREAD, SPREAD, 2 * half_width + 1).to(volume)
+    x = torch.linspace(-SPREAD, SPREAD, 2 * half_width + 1)
     kernel = torch.exp(-x.square())
-    kernel = kernel / kernel.sum()
+    return kernel / kernel.sum()
+
+
+def _unscaled(volume: Tensor, voxel_size: float) -> Tensor:
+    kernel = window_kernel(voxel_size).to(volume)
     mean = _smooth(volume, kernel)
     variance = _smooth(volume.square(), kernel) - mean.square()
     return variance.clamp_min(0).sqrt()

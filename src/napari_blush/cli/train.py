@@ -1,0 +1,160 @@
+"""``napari-blush train``: a denoiser from half-map pairs, new, resumed, or fine-tuned.
+
+::
+
+    DIR/weights.safetensors    running mean of the weights, to denoise with
+    DIR/checkpoint.pt          what --resume goes on from
+    DIR/training_log.tsv       a row for each validation
+    DIR/steps.tsv              means over the steps between two lines of the log
+    DIR/fsc.tsv                correlation of each shell at each validation
+    DIR/settings.yaml
+"""
+
+from argparse import Namespace
+from pathlib import Path
+
+import torch
+import yaml
+
+from napari_blush import __version__
+from napari_blush.cli.report import Report
+from napari_blush.cli.train_log import TrainingLog
+from napari_blush.cli.training_folder import TrainingFolders
+from napari_blush.cli.training_stop import StopRequest
+from napari_blush.data_model.training_settings import TrainingSettings
+from napari_blush.denoiser.training.checkpoint import TrainingState, read_state, write_state
+from napari_blush.denoiser.training.events import CheckpointDue
+from napari_blush.denoiser.training.pairs import TrainingPair, read_pairs
+from napari_blush.denoiser.training.trainer import Trainer
+from napari_blush.denoiser.weights import load_denoiser, save_denoiser
+from napari_blush.denoiser.weights_record import WeightsRecord
+from napari_blush.errors import TrainingError, WeightsError
+from napari_blush.io.atomic import write_bytes
+
+CHECKPOINT_NAME = "checkpoint.pt"
+WEIGHTS_NAME = "weights.safetensors"
+_EXIT_INTERRUPTED = 130
+_ARCHITECTURE = ("width", "depth", "block_size")
+
+
+def execute(settings: TrainingSettings, options: Namespace) -> int:
+    """Train on what ``options`` names; return the exit code."""
+    report = Report()
+    output: Path = options.output
+    source = TrainingFolders(options.folders)
+    trainer = new_trainer(settings, options, source, report)
+    output.mkdir(parents=True, exist_ok=True)
+    write_settings(output, trainer.settings)
+    log = TrainingLog(output, report, resumed_at=trainer.step, log_every=trainer.settings.log_every)
+    with StopRequest() as stop:
+        for event in trainer.run():
+            log.tell(event)
+            if isinstance(event, CheckpointDue):
+                keep(output, trainer, event.state)
+            elif stop.asked and trainer.step:
+                keep(output, trainer, trainer.state())
+                report.line(
+                    f"Stopped: step {trainer.step} is kept; the same command with --resume goes on "
+                    "from there."
+                )
+                return _EXIT_INTERRUPTED
+    report.line(f"Weights {output / WEIGHTS_NAME}.")
+    return 0
+
+
+def new_trainer(
+    settings: TrainingSettings, options: Namespace, source: TrainingFolders, report: Report
+) -> Trainer:
+    """Read the pairs, and weights or a checkpoint where the command line names them."""
+    state = read_state(options.output / CHECKPOINT_NAME) if options.resume else None
+    weights = None
+    if state is None:
+        _refuse_to_overwrite(options.output)
+    else:
+        settings = merged_settings(settings, state)
+    if options.start_from is not None and state is None:
+        denoiser = load_denoiser(options.start_from)
+        settings = settings_of_weights(settings, denoiser.record)
+        weights = denoiser.network.state_dict()
+        report.line(f"Starting from the weights {denoiser.record}.")
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    pairs: dict[str, list[TrainingPair]] = {}
+    for split in ("train", "validation"):
+        total = sum(info.split == split for info in source.entries)
+        pairs[split] = []
+        for pair in read_pairs(source, split):
+            pairs[split].append(pair)
+            report.progress.update(f"Reading {split} pairs", len(pairs[split]), total)
+    trainer = Trainer(settings, pairs["train"], pairs["validation"], weights)
+    if weights is not None and abs(denoiser.voxel_size / trainer.voxel_size - 1) > 1e-3:
+        raise TrainingError(
+            f"The weights work on voxels of {denoiser.voxel_size:g} A and the pairs have "
+            f"{trainer.voxel_size:g} A; wanted the same; prepare the folder with --voxel-size "
+            f"{denoiser.voxel_size:g}."
+        )
+    if state is not None:
+        trainer.load(state)
+    return trainer
+
+
+def merged_settings(settings: TrainingSettings, state: TrainingState) -> TrainingSettings:
+    """Return a checkpoint's settings with what was set anew, the architecture excepted."""
+    anew = {name: getattr(settings, name) for name in settings.model_fields_set}
+    for name in _ARCHITECTURE:
+        if name in anew and anew[name] != state.settings[name]:
+            raise TrainingError(
+                f"The {name.replace('_', ' ')} was given as {anew[name]} and the checkpoint has "
+                f"{state.settings[name]}; wanted the same; leave the option away or start anew."
+            )
+    return TrainingSettings.model_validate({**state.settings, **anew})
+
+
+def settings_of_weights(settings: TrainingSettings, record: WeightsRecord) -> TrainingSettings:
+    """Return settings of the architecture of weights.
+
+    Raises
+    ------
+    TrainingError
+        When another width or depth was asked for.
+    """
+    chosen = settings.model_dump()
+    for name in _ARCHITECTURE:
+        given, wanted = getattr(settings, name), getattr(record, name)
+        if name not in settings.model_fields_set:
+            chosen[name] = wanted
+        elif given != wanted and name != "block_size":
+            raise TrainingError(
+                f"The {name} was given as {given} and the weights {record.name} have {wanted}; "
+                "wanted the same; leave the option away."
+            )
+    return TrainingSettings.model_validate(chosen)
+
+
+def keep(output: Path, trainer: Trainer, state: TrainingState) -> None:
+    """Write checkpoint and weights; both are whole at any time."""
+    write_state(output / CHECKPOINT_NAME, state)
+    fields: dict[str, str | float | int] = {
+        "voxel_size": trainer.voxel_size,
+        "block_size": trainer.settings.block_size,
+        "version": f"step-{state.step}",
+        "source": f"napari-blush {__version__} train, seed {trainer.settings.seed}",
+        "description": f"Running mean of the weights after {state.step} steps on "
+        f"{len(trainer.pairs)} pairs.",
+    }
+    save_denoiser(output / WEIGHTS_NAME, trainer.mean_network, fields)
+
+
+def write_settings(output: Path, settings: TrainingSettings) -> None:
+    """Write ``settings.yaml``, which ``--settings`` reads."""
+    content = {"version": __version__, "settings": settings.model_dump(mode="json")}
+    text = yaml.safe_dump(content, sort_keys=False)
+    write_bytes(output / "settings.yaml", text.encode(), WeightsError)
+
+
+def _refuse_to_overwrite(output: Path) -> None:
+    if (output / CHECKPOINT_NAME).exists():
+        raise TrainingError(
+            f"{output} holds a training already; wanted a new folder; go on with it by --resume, "
+            "or name another --output."
+        )

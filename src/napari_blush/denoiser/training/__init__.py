@@ -1,0 +1,1 @@
+"""Training of the denoiser on pairs of half-maps, noise against noise."""

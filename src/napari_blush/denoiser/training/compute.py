@@ -1,0 +1,73 @@
+"""Where and how a training computes: device, precision, and randomness that a step determines."""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+from napari_blush.errors import TrainingError
+
+
+def chosen_device(name: str) -> torch.device:
+    """Return the device of a setting.
+
+    Raises
+    ------
+    TrainingError
+        When it is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not there.get(name, True):
+        raise TrainingError(
+            f"The device {name!r} was asked for and is not there; wanted one that this machine "
+            "has; use --device cpu."
+        )
+    return torch.device(name)
+
+
+def chosen_precision(name: str, device: torch.device) -> str:
+    """Return ``float32`` or ``bfloat16``; ``auto`` takes the latter where it is fast."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    if device.type == "cpu":
+        return "bfloat16" if _has_bfloat16_matrices() else "float32"
+    return "float32"
+
+
+def _has_bfloat16_matrices() -> bool:
+    """Return whether the CPU multiplies bfloat16 matrices in tiles (AMX)."""
+    # Older torch has no public way to ask.
+    if not hasattr(torch.cpu, "get_capabilities"):
+        return False
+    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """Return the context of the network's arithmetic."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """Return the generator of a step: the same whether a training was interrupted or not."""
+    # Neighboring seeds of one step are as far apart as neighboring steps of one seed.
+    return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
+
+
+@contextlib.contextmanager
+def random_state_of(generator: torch.Generator, device: torch.device) -> Iterator[None]:
+    """Let layers that draw from the device's own generator draw what ``generator`` determines.
+
+    The state of the device's generator is as before when the block ends.
+    """
+    seed = int(torch.randint(2**62, (), generator=generator))
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.set_rng_state(torch.Generator().manual_seed(seed).get_state())
+        if devices:
+            state = torch.Generator(device).manual_seed(seed).get_state()
+            torch.cuda.set_rng_state(state, device)
+        yield

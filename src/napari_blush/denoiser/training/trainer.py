@@ -1,0 +1,272 @@
+"""The training itself: draws blocks, steps the optimizer, keeps the running mean of the weights."""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from napari_blush.data_model.training_settings import TrainingSettings
+from napari_blush.denoiser.network import BlushUNet
+from napari_blush.denoiser.training.augmentation import draw_augmentation
+from napari_blush.denoiser.training.checkpoint import TrainingState
+from napari_blush.denoiser.training.compute import (
+    autocast,
+    chosen_device,
+    chosen_precision,
+    random_state_of,
+    step_generator,
+)
+from napari_blush.denoiser.training.events import (
+    CheckpointDue,
+    TrainingEvent,
+    TrainingFinished,
+    TrainingStarted,
+    TrainingStep,
+)
+from napari_blush.denoiser.training.loss import LossTerms, training_loss
+from napari_blush.denoiser.training.pairs import TrainingPair
+from napari_blush.denoiser.training.validation import Validation
+from napari_blush.denoiser.training.views import ViewMaker
+from napari_blush.errors import TrainingError
+
+_MEAN_WARMUP = 10.0
+
+
+class Trainer:
+    """A training, step by step.
+
+    Parameters
+    ----------
+    settings : TrainingSettings
+    training, validation : sequence of TrainingPair
+        All of one voxel size.
+    weights : dict of str to Tensor, optional
+        To start from; default: random ones of the seed.
+
+    Raises
+    ------
+    TrainingError
+        Without pairs to train on, or with weights of another architecture.
+    """
+
+    def __init__(
+        self,
+        settings: TrainingSettings,
+        training: Sequence[TrainingPair],
+        validation: Sequence[TrainingPair],
+        weights: dict[str, Tensor] | None = None,
+    ) -> None:
+        if not training:
+            raise TrainingError(
+                "No pair of half-maps of the split 'train' was given; wanted one at least; see "
+                "pairs.tsv of the folder."
+            )
+        self.settings, self.pairs = settings, training
+        self.step = 0
+        self.voxel_size = training[0].info.voxel_size
+        self.device = chosen_device(settings.device)
+        self.precision = chosen_precision(settings.precision, self.device)
+        self.network = self._new_network()
+        self.mean_network = self._new_network()
+        if weights is not None:
+            load_weights(self.network, weights)
+        self.mean_network.load_state_dict(self.network.state_dict())
+        self._optimizer = torch.optim.AdamW(
+            self.network.parameters(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
+        )
+        self._clusters = _by_cluster(training)
+        self._views = ViewMaker(settings.block_size, self.voxel_size, self.device)
+        self.n_validation = min(len(validation), settings.validation_entries)
+        self._validation = Validation(
+            settings, validation[: self.n_validation], self._views, self.precision
+        )
+
+    def state(self) -> TrainingState:
+        """Return what the training goes on from; on the CPU, and changed by no later step."""
+        return TrainingState(
+            self.step,
+            _on_cpu(self.network.state_dict()),
+            _on_cpu(self.mean_network.state_dict()),
+            _on_cpu(self._optimizer.state_dict()),
+            self.settings.model_dump(mode="json"),
+            self.voxel_size,
+        )
+
+    def load(self, state: TrainingState) -> None:
+        """Go on from a state.
+
+        Raises
+        ------
+        TrainingError
+            When it is of another architecture or voxel size.
+        """
+        if abs(state.voxel_size / self.voxel_size - 1) > 1e-3:
+            raise TrainingError(
+                f"The checkpoint was trained at {state.voxel_size:g} A and the pairs have voxels "
+                f"of {self.voxel_size:g} A; wanted the same; start without --resume."
+            )
+        load_weights(self.network, state.network)
+        load_weights(self.mean_network, state.mean_network)
+        self._optimizer.load_state_dict(state.optimizer)
+        self.step = state.step
+
+    def run(self) -> Iterator[TrainingEvent]:
+        """Yield events until all steps are done.
+
+        The consumer may stop at any event: the state is whole between two of them.
+        """
+        settings = self.settings
+        yield TrainingStarted(
+            len(self.pairs),
+            self.n_validation,
+            sum(parameter.numel() for parameter in self.network.parameters()),
+            self.step + 1,
+            settings.steps,
+            str(self.device),
+            self.precision,
+        )
+        kept = time.monotonic()
+        while self.step < settings.steps:
+            yield self.train_step()
+            last = self.step == settings.steps
+            if self.n_validation and (last or self.step % settings.validation_every == 0):
+                yield self._validation.run(self.mean_network, self.step)
+            if last or time.monotonic() - kept > 60 * settings.checkpoint_minutes:
+                yield CheckpointDue(self.state())
+                kept = time.monotonic()
+        yield TrainingFinished(self.step)
+
+    def train_step(self) -> TrainingStep:
+        """Do the next step."""
+        began = time.perf_counter()
+        settings, number = self.settings, self.step + 1
+        generator = step_generator(settings.seed, number)
+        pairs = self._draw_pairs(generator)
+        drawn = draw_augmentation(
+            settings,
+            [pair.inside for pair in pairs],
+            [pair.box_size for pair in pairs],
+            self.voxel_size,
+            generator,
+        )
+        recycled = int(
+            torch.multinomial(torch.tensor(settings.recycling_odds), 1, generator=generator)
+        )
+        views = self._views.make(pairs, drawn, generator)
+        prepared = time.perf_counter()
+        rate = learning_rate(settings, number)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self.network.train()
+        with random_state_of(generator, self.device), autocast(self.precision, self.device):
+            terms = training_loss(
+                self.network, views, recycled, self.voxel_size, settings.mask_loss_weight
+            )
+        norm = self._descend(terms)
+        self.step = number
+        return TrainingStep(
+            number,
+            float(terms.density),
+            float(terms.mask),
+            float(terms.identity),
+            recycled,
+            rate,
+            norm,
+            time.perf_counter() - began,
+            prepared - began,
+        )
+
+    def _descend(self, terms: LossTerms) -> float:
+        self._optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(terms.total)
+        norm = torch.nn.utils.clip_grad_norm_(
+            self.network.parameters(), self.settings.gradient_clip
+        )
+        # A step of which nothing is finite would spoil all weights; it is left out.
+        if bool(torch.isfinite(norm)):
+            self._optimizer.step()
+            self._follow()
+        return float(norm)
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the running mean of the weights; it forgets faster at the beginning."""
+        decay = min(self.settings.ema_decay, (1 + self.step) / (_MEAN_WARMUP + self.step))
+        torch._foreach_lerp_(
+            list(self.mean_network.parameters()), list(self.network.parameters()), 1 - decay
+        )
+
+    def _draw_pairs(self, generator: torch.Generator) -> list[TrainingPair]:
+        """Draw a cluster, then a pair in it, for each of the batch."""
+        chances = torch.rand(self.settings.batch_size, 2, generator=generator).tolist()
+        chosen = []
+        for cluster_chance, pair_chance in chances:
+            cluster = self._clusters[int(cluster_chance * len(self._clusters))]
+            chosen.append(cluster[int(pair_chance * len(cluster))])
+        return chosen
+
+    def _new_network(self) -> BlushUNet:
+        settings = self.settings
+        with random_state_of(step_generator(settings.seed, 0), torch.device("cpu")):
+            network = BlushUNet(settings.width, settings.depth, dropout=settings.dropout)
+        # The first prediction of noise is none: a network that knows nothing changes nothing.
+        with torch.no_grad():
+            network.outc.weight[0].zero_()
+            network.outc.bias.zero_()  # type: ignore[union-attr]
+        network = network.to(self.device)
+        for parameter in network.parameters():
+            if parameter.ndim == 5:
+                parameter.data = parameter.data.to(memory_format=torch.channels_last_3d)
+        return network
+
+
+def learning_rate(settings: TrainingSettings, step: int) -> float:
+    """Return the rate of a step counted from 1: a linear rise, a plateau, a linear fall."""
+    rise = min(1.0, step / max(settings.warmup_steps, 1))
+    fall_steps = max(1.0, settings.decay_fraction * settings.steps)
+    fall = min(1.0, (settings.steps - step + 1) / fall_steps)
+    return settings.learning_rate * rise * (fall if settings.decay_fraction > 0 else 1.0)
+
+
+def load_weights(network: BlushUNet, weights: dict[str, Tensor]) -> None:
+    """Load weights into a network.
+
+    Raises
+    ------
+    TrainingError
+        When they are of another architecture.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    if wanted != given:
+        odd = sorted(name for name in wanted.keys() | given.keys()
+                     if wanted.get(name) != given.get(name))  # fmt: skip
+        raise TrainingError(
+            f"The weights do not fit a network of width {network.width} and depth {network.depth} "
+            f"({odd[0]} is {given.get(odd[0])}, wanted {wanted.get(odd[0])}); give the width and "
+            "depth that they were trained with."
+        )
+    network.load_state_dict(weights)
+
+
+def _by_cluster(pairs: Sequence[TrainingPair]) -> list[list[TrainingPair]]:
+    clusters: dict[str, list[TrainingPair]] = {}
+    for pair in pairs:
+        clusters.setdefault(pair.info.cluster or pair.info.name, []).append(pair)
+    return list(clusters.values())
+
+
+def _on_cpu(content: Any) -> Any:
+    """Return a copy of nested tensors on the CPU."""
+    if isinstance(content, Tensor):
+        return content.detach().to("cpu", copy=True)
+    if isinstance(content, dict):
+        return {key: _on_cpu(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_on_cpu(value) for value in content]
+    return content
