@@ -16,6 +16,7 @@ from napari_blush.denoiser.denoise_options import DenoiseOptions as DenoiseOptio
 from napari_blush.denoiser.denoise_options import DenoiseProgress as DenoiseProgress
 from napari_blush.denoiser.patches import Blend, cut_blocks
 from napari_blush.denoiser.prepared_map import prepare_default
+from napari_blush.denoiser.release_recipe import prepare_release
 from napari_blush.denoiser.working_grid import working_grid
 from napari_blush.errors import SettingsError
 
@@ -78,7 +79,8 @@ def denoise_steps(
     )
     runner = BlockRunner(denoiser.network, dtype)
     working = grid.to_working(volume.detach().float().to(runner.device))
-    prepared = prepare_default(working, grid, denoiser, options)
+    prepare = prepare_release if options.mode == "release" else prepare_default
+    prepared = prepare(working, grid, denoiser, options)
     blend = Blend(prepared.density.shape[-1], prepared.plan.window, 2)
     total, batch, done = len(prepared.plan.origins), options.batch_size or 1, 0
     block = prepared.plan.block_size
