@@ -93,6 +93,14 @@ def spectral_limit(
     return SpectralLimit(cutoff if trailing else None)
 
 
+def nyquist_limit(nyquist_shell: float) -> SpectralLimit:
+    """Return the limit of a map without an FSC: one shell before the denoiser's Nyquist frequency.
+
+    The Wiener map takes over there (the release, in classification).
+    """
+    return SpectralLimit(max(1, math.floor(nyquist_shell) - 1), is_filled=True)
+
+
 def limited(denoised: Volume, wiener: Volume, limit: SpectralLimit) -> Volume:
     r"""Return the denoised map up to its limit, and beyond it the Wiener map or nothing.
 

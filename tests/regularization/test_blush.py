@@ -1,0 +1,295 @@
+"""Half-maps denoised: grey scale, cut-off, symmetry, what is said, and what is left alone."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+
+from napari_blush.data_model.settings import RefinementSettings
+from napari_blush.denoiser.denoise_options import DenoiseOptions
+from napari_blush.denoiser.inference import denoise_volume
+from napari_blush.denoiser.network import BlushUNet
+from napari_blush.denoiser.weights import save_denoiser
+from napari_blush.errors import WeightsError
+from napari_blush.numerics.filters import low_pass_at_shell
+from napari_blush.numerics.map_symmetry import rotate_map
+from napari_blush.numerics.masks import soft_sphere
+from napari_blush.numerics.point_group import symmetry_operators
+from napari_blush.regularization import denoised_maps
+from napari_blush.regularization.blush import UNSAFE, BlushRegularizer, blush_of_settings
+from napari_blush.regularization.classification import ClassBlush, ClassMap
+from napari_blush.regularization.guard import regularized
+from napari_blush.regularization.registry import make_regularizer
+from napari_blush.regularization.spectral_trailing import cutoff_shell
+
+CPU = torch.device("cpu")
+CUTOFF = 7
+
+
+@pytest.fixture
+def given(pair):
+    """The noisy pair with a curve that ends at a known shell."""
+    fsc = (torch.arange(17) < CUTOFF + 2).float()
+    return replace(pair.given, fsc=fsc)
+
+
+@pytest.fixture
+def identity(make_denoiser):
+    return make_denoiser(lambda blocks: blocks)
+
+
+def made_of(regularizer, given, drain):
+    """What comes through the guard."""
+    return drain(regularized(regularizer, given))[1]
+
+
+def by_shell(volume: torch.Tensor) -> torch.Tensor:
+    """Largest amplitude of each shell."""
+    transform = torch.fft.fftn(volume).abs()
+    axis = torch.fft.fftfreq(volume.shape[-1], 1 / volume.shape[-1])
+    radius = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).norm(dim=0).round()
+    return torch.stack([transform[radius == shell].max() for shell in range(17)])
+
+
+def test_each_half_is_denoised_cut_off_and_nothing_else(given, identity, drain) -> None:
+    """With a denoiser that does nothing the reference is the low-passed unfiltered half."""
+    made = made_of(BlushRegularizer(identity), given, drain)
+    options = DenoiseOptions(particle_diameter=given.particle_diameter)
+    for half, reference, denoised in zip(
+        (given.unfiltered.half1, given.unfiltered.half2),
+        made.references,
+        made.denoised,
+        strict=True,
+    ):
+        expected = denoise_volume(half, 4.0, identity, options).volume
+        assert torch.equal(denoised, expected)
+        inside = soft_sphere(32, 9.0, 0.0) > 0
+        assert torch.allclose(denoised[inside], half[inside], atol=2e-3)
+        assert torch.allclose(reference, low_pass_at_shell(expected, CUTOFF), atol=1e-6)
+    assert made.cutoff_shell == CUTOFF
+
+
+def test_nothing_passes_the_cutoff(given, identity, drain) -> None:
+    made = made_of(BlushRegularizer(identity), given, drain)
+    for reference in made.references:
+        amplitude = by_shell(reference)
+        assert float(amplitude[: CUTOFF + 1].min()) > 1e-1
+        assert float(amplitude[CUTOFF + 2 :].max()) < 1e-3 * float(amplitude.max())
+
+
+def test_the_grey_scale_is_that_of_the_truth(pair, drain) -> None:
+    """A linear denoiser that knows the signal-to-noise ratio: SNR / (1 + SNR) of the truth."""
+    given = replace(pair.given, particle_diameter=85.0)
+    made = made_of(BlushRegularizer(pair.wiener(64, 3.0)), given, drain)
+    inside = soft_sphere(32, 10.0, 3.0)
+    truth = torch.fft.fftn(pair.density * inside)
+    axis = torch.fft.fftfreq(32, 1 / 32)
+    shells = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).norm(dim=0).round()
+    expected = pair.ratio / (1 + pair.ratio)
+    assert cutoff_shell(given.fsc, 3) == 9
+    for reference, wiener in zip(
+        made.references, (given.wiener.half1, given.wiener.half2), strict=True
+    ):
+        seen, base = (torch.fft.fftn(volume * inside) for volume in (reference, wiener))
+        for shell in range(2, 8):  # signal above noise; shell 1 has few coefficients
+            here = shells == shell
+            energy = (truth[here].abs() ** 2).sum()
+            gain = float((seen[here] * truth[here].conj()).real.sum() / energy)
+            baseline = float((base[here] * truth[here].conj()).real.sum() / energy)
+            assert gain == pytest.approx(float(expected[shell]), abs=0.08), shell
+            assert gain == pytest.approx(baseline, abs=0.05), shell
+
+
+def test_the_scale_of_the_data_is_carried_through(given, drain) -> None:
+    """A random network: all of its nonlinearity is inside standardized blocks."""
+    torch.manual_seed(0)
+
+    class Random:
+        network = BlushUNet(width=2, depth=2).eval().requires_grad_(False)
+        voxel_size, block_size = 4.0, 16
+
+    made = made_of(BlushRegularizer(Random()), given, drain)
+    scaled = replace(
+        given,
+        unfiltered=replace(
+            given.unfiltered,
+            half1=1000 * given.unfiltered.half1,
+            half2=1000 * given.unfiltered.half2,
+        ),
+    )
+    louder = made_of(BlushRegularizer(Random()), scaled, drain)
+    for quiet, loud in zip(made.references, louder.references, strict=True):
+        assert torch.allclose(1000 * quiet, loud, rtol=1e-3, atol=1e-2 * float(loud.std()))
+
+
+def test_beyond_the_denoiser_the_wiener_map_takes_over(pair, make_denoiser, drain) -> None:
+    """A denoiser of 8 A voxels has its Nyquist frequency at shell 8, where the FSC is still 1."""
+    silent = make_denoiser(torch.zeros_like, voxel_size=8.0)
+    given = replace(pair.given, fsc=(torch.arange(17) < 14).float())
+    made = made_of(BlushRegularizer(silent), given, drain)
+    assert made.cutoff_shell == 6
+    for reference, wiener in zip(
+        made.references, (given.wiener.half1, given.wiener.half2), strict=True
+    ):
+        rest = wiener - low_pass_at_shell(wiener, 6)
+        assert torch.allclose(reference - reference.mean(), rest - rest.mean(), atol=1e-4)
+
+
+@pytest.mark.parametrize("symbol", ["C4", "D2", "C3"])
+def test_symmetry_is_imposed_again(given, make_denoiser, drain, symbol: str) -> None:
+    """A denoiser that darkens one side of every block."""
+    ramp = torch.linspace(0, 1, 16)
+    lopsided = make_denoiser(lambda blocks: blocks * ramp)
+    operators = symmetry_operators(symbol)
+    with_group = replace(given, symmetry_operators=operators)
+    plain = made_of(BlushRegularizer(lopsided), given, drain)
+    made = made_of(BlushRegularizer(lopsided), with_group, drain)
+    inside = soft_sphere(32, 9.0, 3.0)
+
+    def asymmetry(volume: torch.Tensor) -> float:
+        volume = low_pass_at_shell(volume, 5) * inside
+        turned = rotate_map(volume, operators[1])
+        return float((turned - volume).norm() / volume.norm())
+
+    for number in (0, 1):
+        assert asymmetry(plain.references[number]) > 0.3
+        assert asymmetry(made.references[number]) < (0.02 if symbol == "C3" else 1e-3)
+
+
+def test_halves_do_not_know_of_each_other(given, identity, drain) -> None:
+    other = replace(given, unfiltered=replace(given.unfiltered, half2=-given.unfiltered.half1))
+    first = made_of(BlushRegularizer(identity), given, drain)
+    second = made_of(BlushRegularizer(identity), other, drain)
+    assert torch.equal(first.references[0], second.references[0])
+    assert not torch.equal(first.references[1], second.references[1])
+
+
+def test_it_says_how_far_it_is(given, identity, drain) -> None:
+    progress, _ = drain(BlushRegularizer(identity).regularize(given))
+    done = [step.done for step in progress]
+    assert done[0] == 0
+    assert done[-1] == 1
+    assert all(later >= sooner for sooner, later in pairwise(done))
+    assert len(done) > 4
+    assert {step.what for step in progress} == {"denoising half 1", "denoising half 2"}
+
+
+def test_closing_stops_within_a_batch(given, make_denoiser) -> None:
+    calls = []
+
+    def counted(blocks: torch.Tensor) -> torch.Tensor:
+        calls.append(len(blocks))
+        return blocks
+
+    regularizer = BlushRegularizer(make_denoiser(counted), DenoiseOptions(batch_size=1))
+    steps = regularizer.regularize(given)
+    while not calls:
+        next(steps)
+    steps.close()
+    assert calls == [1]
+
+
+def test_the_weights_are_named_once_and_trailing_off_is_told_as_unsafe(
+    given, identity, drain
+) -> None:
+    regularizer = BlushRegularizer(identity, label="somebody's 2", trailing=False)
+    first, second = (made_of(regularizer, given, drain) for _ in range(2))
+    assert first.messages[0] == "Half-maps are denoised with somebody's 2."
+    assert UNSAFE in first.messages
+    assert second.messages == ()
+    assert first.cutoff_shell is None
+    assert torch.equal(first.references[0], first.denoised[0])
+
+
+def test_halves_that_agree_nowhere_leave_what_they_share(given, identity, drain) -> None:
+    lost = replace(given, fsc=(torch.arange(17) < 2).float())
+    made = made_of(BlushRegularizer(identity), lost, drain)
+    assert made.cutoff_shell == 4
+    assert any("agree nowhere" in text and "32.0 A" in text for text in made.messages)
+    made = made_of(BlushRegularizer(identity), replace(lost, shared_shell=7), drain)
+    assert made.cutoff_shell == 6
+
+
+def test_mask_and_diameter_reach_the_denoiser(given, identity, drain, monkeypatch) -> None:
+    seen = []
+
+    def watched(volume, voxel_size, denoiser, options):
+        seen.append(options)
+        return steps(volume, voxel_size, denoiser, options)
+
+    steps = denoised_maps.denoise_steps
+    monkeypatch.setattr(denoised_maps, "denoise_steps", watched)
+    mask = soft_sphere(32, 8.0, 3.0)
+    options = DenoiseOptions(stride=5, precision="float32")
+    masked = replace(given, mask=mask, particle_diameter=70.0)
+    made_of(BlushRegularizer(identity, options), masked, drain)
+    assert seen == [replace(options, mask=mask, particle_diameter=70.0)] * 2
+
+
+# by name --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """A file of random weights of a small network."""
+    torch.manual_seed(1)
+    path = tmp_path / "small.safetensors"
+    fields = {"name": "small", "version": "3", "voxel_size": 4.0, "block_size": 16}
+    save_denoiser(path, BlushUNet(width=2, depth=2), fields)
+    return path
+
+
+def test_the_settings_name_the_weights(weights, given, drain) -> None:
+    settings = RefinementSettings(regularizer="blush", denoiser=str(weights), denoiser_stride=8)
+    made = make_regularizer(settings, CPU)
+    assert isinstance(made, BlushRegularizer)
+    checksum = made.provenance.removeprefix("small 3, sha256 ")
+    assert len(checksum) == 64
+    result = made_of(made, given, drain)
+    assert f"small 3 (sha256 {checksum[:12]}" in result.messages[0]
+    again = made_of(make_regularizer(settings, CPU), given, drain)
+    assert torch.equal(result.references[0], again.references[0])
+
+
+def test_missing_weights_are_told_before_anything_is_computed(tmp_path) -> None:
+    settings = RefinementSettings(regularizer="blush", denoiser=str(tmp_path / "no.safetensors"))
+    with pytest.raises(WeightsError):
+        blush_of_settings(settings, CPU)
+
+
+# classification -------------------------------------------------------------------------------
+
+
+def class_map(given, operators=None) -> ClassMap:
+    return ClassMap(
+        given.wiener.half1,
+        4.0,
+        given.particle_diameter,
+        None,
+        given.symmetry_operators if operators is None else operators,
+    )
+
+
+def test_a_class_is_denoised_without_trailing(given, make_denoiser, drain) -> None:
+    """The crossover lies one shell before the Nyquist frequency, whatever the FSC of anything."""
+    doubling = make_denoiser(lambda blocks: 2 * blocks, voxel_size=6.4)
+    progress, made = drain(ClassBlush(doubling).regularize(class_map(given)))
+    options = DenoiseOptions(particle_diameter=given.particle_diameter)
+    denoised = denoise_volume(given.wiener.half1, 4.0, doubling, options).volume
+    assert made.crossover_shell == 9
+    assert torch.equal(made.denoised, denoised)
+    expected = low_pass_at_shell(denoised, 9) + given.wiener.half1
+    expected = expected - low_pass_at_shell(given.wiener.half1, 9)
+    assert torch.allclose(made.reference, expected, atol=1e-5)
+    assert progress[-1].done == 1
+
+
+def test_a_class_keeps_its_symmetry(given, make_denoiser, drain) -> None:
+    ramp = torch.linspace(0, 1, 16)
+    operators = symmetry_operators("C2")
+    steps = ClassBlush(make_denoiser(lambda blocks: blocks * ramp)).regularize(
+        class_map(given, operators)
+    )
+    _, made = drain(steps)
+    assert torch.allclose(rotate_map(made.denoised, operators[1]), made.denoised, atol=1e-6)
