@@ -1,7 +1,6 @@
-"""Batches of blocks through the network: arithmetic, batch size, and what to do without memory."""
+"""Batches of blocks through the network: on which device, and in which arithmetic."""
 
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -26,17 +25,17 @@ def chosen_precision(asked: Precision, device: torch.device, *, release: bool) -
         return torch.float32
     if device.type == "cuda":
         return torch.float16
-    if device.type == "cpu" and cpu_multiplies_bfloat16():
+    if device.type == "cpu" and multiplies_bfloat16_matrices():
         return torch.bfloat16
     return torch.float32
 
 
-def cpu_multiplies_bfloat16() -> bool:
-    """Return whether the processor has matrix units for bfloat16 (told by Linux only)."""
-    try:
-        return "amx_bf16" in Path("/proc/cpuinfo").read_text()
-    except OSError:
+def multiplies_bfloat16_matrices() -> bool:
+    """Return whether the CPU has units for matrices of bfloat16 (AMX)."""
+    # Older torch has no public way to ask.
+    if not hasattr(torch.cpu, "get_capabilities"):
         return False
+    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -47,6 +46,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(phrase in said for phrase in _OUT_OF_MEMORY)
 
 
+def device_of(network: nn.Module) -> torch.device:
+    """Return where the parameters of a network are; the CPU when it has none."""
+    parameter = next(network.parameters(), None)
+    return torch.device("cpu") if parameter is None else parameter.device
+
+
 class BlockRunner:
     """The network on its device, in a given arithmetic.
 
@@ -55,24 +60,34 @@ class BlockRunner:
     network : module
         Takes and returns what ``BlushUNet`` does.
     dtype : torch.dtype
-        Of the convolutions; float32 is no autocast.
+        Of the convolutions; float32 is no autocast. Standardization, the subtraction of the noise
+        and all that follows are float32.
     """
 
     def __init__(self, network: nn.Module, dtype: torch.dtype) -> None:
-        parameter = next(network.parameters(), None)
-        self.device = torch.device("cpu") if parameter is None else parameter.device
+        self.device = device_of(network)
+        self.dtype = dtype
+        self.overflowed = False
         self._network = network
-        self._dtype = dtype
 
     def __call__(self, density: Blocks, local_std: Blocks) -> tuple[Tensor, Tensor]:
-        """Return the denoised blocks and their masks in [0, 1], float32."""
+        """Return the denoised blocks and their masks in [0, 1], float32, where they were given.
+
+        A batch that overflows in float16 is done again in float32, and so is all that follows.
+        """
+        found = self._predict(density.to(self.device), local_std.to(self.device))
+        if self.dtype == torch.float16 and not bool(torch.isfinite(found.denoised).all()):
+            self.dtype, self.overflowed = torch.float32, True
+            found = self._predict(density.to(self.device), local_std.to(self.device))
+        mask = torch.sigmoid(found.mask_logit.float())
+        return found.denoised.float().to(density.device), mask.to(density.device)
+
+    def _predict(self, density: Tensor, local_std: Tensor) -> BlockPrediction:
         with torch.no_grad(), self._arithmetic():
-            found: BlockPrediction = self._network(
-                density.to(self.device), local_std.to(self.device)
-            )
-        return found.denoised.float(), torch.sigmoid(found.mask_logit.float())
+            found: BlockPrediction = self._network(density, local_std)
+        return found
 
     def _arithmetic(self) -> AbstractContextManager[object]:
-        if self._dtype == torch.float32:
+        if self.dtype == torch.float32:
             return nullcontext()
-        return torch.autocast(self.device.type, self._dtype)
+        return torch.autocast(self.device.type, self.dtype)

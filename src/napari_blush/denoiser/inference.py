@@ -9,15 +9,21 @@ from collections.abc import Generator
 import torch
 
 from napari_blush.conventions import Volume
-from napari_blush.denoiser.block_runner import BlockRunner, chosen_precision
+from napari_blush.denoiser.block_runner import (
+    BlockRunner,
+    chosen_precision,
+    device_of,
+    is_out_of_memory,
+)
 from napari_blush.denoiser.denoise_options import BlockDenoiser as BlockDenoiser
 from napari_blush.denoiser.denoise_options import DenoisedVolume as DenoisedVolume
 from napari_blush.denoiser.denoise_options import DenoiseOptions as DenoiseOptions
 from napari_blush.denoiser.denoise_options import DenoiseProgress as DenoiseProgress
 from napari_blush.denoiser.patches import Blend, cut_blocks
-from napari_blush.denoiser.prepared_map import prepare_default
+from napari_blush.denoiser.prepared_map import PreparedMap, prepare_default
 from napari_blush.denoiser.release_recipe import prepare_release
 from napari_blush.denoiser.working_grid import working_grid
+from napari_blush.denoiser.working_memory import plan_memory
 from napari_blush.errors import SettingsError
 
 _DEFAULTS = DenoiseOptions()
@@ -74,30 +80,62 @@ def denoise_steps(
     """
     check_volume(volume, options)
     grid = working_grid(volume.shape[-1], voxel_size, denoiser.voxel_size)
-    dtype = chosen_precision(
-        options.precision, _device_of(denoiser), release=options.mode == "release"
+    is_release = options.mode == "release"
+    device = device_of(denoiser.network)
+    runner = BlockRunner(
+        denoiser.network, chosen_precision(options.precision, device, release=is_release)
     )
-    runner = BlockRunner(denoiser.network, dtype)
-    working = grid.to_working(volume.detach().float().to(runner.device))
-    prepare = prepare_release if options.mode == "release" else prepare_default
-    prepared = prepare(working, grid, denoiser, options)
-    blend = Blend(prepared.density.shape[-1], prepared.plan.window, 2)
-    total, batch, done = len(prepared.plan.origins), options.batch_size or 1, 0
-    block = prepared.plan.block_size
+    plan = plan_memory(grid, denoiser, options, device)
+    messages = list(plan.messages)
+    prepare = prepare_release if is_release else prepare_default
+    with torch.no_grad():
+        working = grid.to_working(volume.detach().float().to(plan.store))
+        prepared = prepare(working, grid, denoiser, options)
+    del working
+    blend = yield from _blended(prepared, runner, plan.batch_size, messages)
+    if runner.overflowed:
+        messages.append("Half precision overflowed: blocks were done in float32 from then on.")
+    with torch.no_grad():
+        inside = slice(prepared.before, prepared.before + prepared.size)
+        density, network_mask = blend.mean(prepared.least_weight)[:, inside, inside, inside]
+        return DenoisedVolume(
+            volume=grid.to_map(prepared.gain * density + prepared.offset).cpu(),
+            network_mask=grid.to_map(prepared.support * network_mask).clamp(0, 1).cpu(),
+            nyquist_shell=grid.nyquist_shell,
+            messages=tuple(messages),
+        )
+
+
+def _blended(
+    prepared: PreparedMap, runner: BlockRunner, batch: int, messages: list[str]
+) -> Generator[DenoiseProgress, None, Blend]:
+    """Run all blocks, in smaller batches where memory runs out, and say so."""
+    plan = prepared.plan
+    blend = Blend(prepared.density.shape[-1], plan.window, 2)
+    total, done = len(plan.origins), 0
     yield DenoiseProgress(0, total)
     while done < total:
-        origins = prepared.plan.origins[done : done + batch]
-        blocks = (cut_blocks(v, origins, block) for v in (prepared.density, prepared.local_std))
-        blend.add(origins, *runner(*blocks))
+        origins = plan.origins[done : done + batch]
+        try:
+            blocks = (
+                cut_blocks(channel, origins, plan.block_size)
+                for channel in (prepared.density, prepared.local_std)
+            )
+            blend.add(origins, *runner(*blocks))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if batch == 1:
+                raise SettingsError(
+                    f"A single block of {plan.block_size} voxels does not fit into the memory of "
+                    f"{runner.device}; wanted room for one: free some, or choose --device cpu."
+                ) from error
+            batch = max(1, len(origins) // 2)
+            messages.append(f"Memory ran out: batches of {batch} blocks from there on.")
+            continue
         done += len(origins)
         yield DenoiseProgress(done, total)
-    inside = slice(prepared.before, prepared.before + prepared.size)
-    density, network_mask = blend.mean(prepared.least_weight)[:, inside, inside, inside]
-    return DenoisedVolume(
-        volume=grid.to_map(prepared.gain * density + prepared.offset).cpu(),
-        network_mask=grid.to_map(prepared.support * network_mask).clamp(0, 1).cpu(),
-        nyquist_shell=grid.nyquist_shell,
-    )
+    return blend
 
 
 def check_volume(volume: Volume, options: DenoiseOptions) -> None:
@@ -112,8 +150,3 @@ def check_volume(volume: Volume, options: DenoiseOptions) -> None:
             f"A mask of {options.mask.shape[-1]} voxels was given for a map of "
             f"{volume.shape[-1]}; wanted the map's own grid: resample the mask."
         )
-
-
-def _device_of(denoiser: BlockDenoiser) -> torch.device:
-    parameter = next(denoiser.network.parameters(), None)
-    return torch.device("cpu") if parameter is None else parameter.device
