@@ -6,6 +6,7 @@ from pathlib import Path
 
 from napari_blush.cli.report import Report, time_left
 from napari_blush.denoiser.training.events import (
+    StepsReplanned,
     TrainingEvent,
     TrainingFinished,
     TrainingStarted,
@@ -57,6 +58,9 @@ class TrainingLog:
                     self._tell_steps()
             case ValidationResult():
                 self._tell_validation(event)
+            case StepsReplanned(steps=steps):
+                self._total = steps
+                self._report.line(f"The time allowed is enough for {steps} steps.")
             case TrainingFinished(step=step):
                 self._report.line(f"All {step} steps are done.")
 

@@ -11,6 +11,12 @@ class TrainingSettings(Settings):
     """Settings of a training. The paper's value stands in brackets where it has one."""
 
     steps: int = Field(20000, ge=1, description="Optimizer steps in all [950000].")
+    minutes: float | None = Field(
+        None,
+        gt=0,
+        description="End within so many minutes, the fall of the rate included, where the steps "
+        "would take longer.",
+    )
     batch_size: int = Field(
         8, ge=1, description="Pairs of half-maps in a step; each gives two blocks [8]."
     )
@@ -44,7 +50,7 @@ class TrainingSettings(Settings):
         "size, half of Nyquist's resolution.",
     )
     coarsest_resolution: float = Field(
-        20.0, gt=0, description="Where the strongest Gaussian filter is one half, in A."
+        15.0, gt=0, description="Where the strongest Gaussian filter is one half, in A."
     )
     input_anisotropy: float = Field(
         0.35, ge=0, description="Spread of the logarithm of a filter's resolution along its axes."

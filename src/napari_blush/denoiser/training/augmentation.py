@@ -126,7 +126,8 @@ def cube_rotations(n: int, generator: torch.Generator) -> Float32[Tensor, "n 3 3
     order = torch.rand(n, 3, generator=generator).argsort(dim=1)
     signs = 2.0 * torch.randint(0, 2, (n, 3, 1), generator=generator) - 1
     matrices = torch.eye(3)[order] * signs
-    return matrices * torch.linalg.det(matrices).round()[:, None, None]
+    handedness: Tensor = torch.linalg.det(matrices).round()
+    return matrices * handedness[:, None, None]
 
 
 class _Uniform:
@@ -152,4 +153,5 @@ def _center(
 
 
 def _log_uniform(fraction: Float[Tensor, " b"], first: float, last: float) -> Float[Tensor, " b"]:
-    return first * torch.exp(fraction * math.log(max(last, first) / first))
+    exponent = fraction * math.log(max(last, first) / first)
+    return torch.exp(exponent).mul(first)

@@ -94,6 +94,13 @@ class CheckpointDue:
 
 
 @dataclass(frozen=True, slots=True)
+class StepsReplanned:
+    """The time allowed is enough for ``steps`` in all; the learning rate falls from here on."""
+
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingFinished:
     """All steps are done."""
 
@@ -101,5 +108,10 @@ class TrainingFinished:
 
 
 TrainingEvent: TypeAlias = (
-    TrainingStarted | TrainingStep | ValidationResult | CheckpointDue | TrainingFinished
+    TrainingStarted
+    | TrainingStep
+    | ValidationResult
+    | CheckpointDue
+    | StepsReplanned
+    | TrainingFinished
 )

@@ -63,7 +63,7 @@ class TrainingPair:
     ----------
     info : PairInfo
     halves : (2, n, n, n) float16
-        Each half standardized within the mask.
+        Each half with deviation 1 within the mask, its solvent at zero.
     targets : (2, n, n, n) float16
         ``x * mask + h(x) * (1 - mask)`` of each half (equation 2 before filter and rotation).
     mask : (n, n, n) float16
@@ -114,7 +114,7 @@ def prepare_pair(info: PairInfo, half1: Tensor, half2: Tensor, mask: Tensor) -> 
     """
     check_pair(info.name, half1, half2, mask)
     inside = mask > 0.5
-    halves = torch.stack([standardized_within(half.float(), inside) for half in (half1, half2)])
+    halves = torch.stack([standardized(half.float(), mask.float()) for half in (half1, half2)])
     targets = solvent_filled(halves, mask.float(), info.voxel_size)
     # A map is float16 in memory to keep hundreds; its own noise is far above the rounding.
     limit = torch.finfo(torch.float16).max
@@ -153,10 +153,15 @@ def check_pair(name: str, half1: Tensor, half2: Tensor, mask: Tensor) -> None:
         )
 
 
-def standardized_within(volume: Volume, inside: Tensor) -> Volume:
-    """Return a map with mean 0 and standard deviation 1 over the voxels ``inside``."""
-    values = volume[inside]
-    return (volume - values.mean()) / values.std()
+def standardized(volume: Volume, mask: Volume) -> Volume:
+    """Return a map with standard deviation 1 within the mask, and with its solvent at zero.
+
+    The published code has the mean within the mask at zero. The network does not see the
+    difference, but what is masked or lies outside a map is zero, and that is to be solvent.
+    """
+    outside = 1 - mask
+    level = (volume * outside).sum() / outside.sum().clamp_min(1)
+    return (volume - level) / volume[mask > 0.5].std()
 
 
 def solvent_filled(

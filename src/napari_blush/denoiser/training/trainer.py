@@ -20,6 +20,7 @@ from napari_blush.denoiser.training.compute import (
 )
 from napari_blush.denoiser.training.events import (
     CheckpointDue,
+    StepsReplanned,
     TrainingEvent,
     TrainingFinished,
     TrainingStarted,
@@ -120,26 +121,42 @@ class Trainer:
 
         The consumer may stop at any event: the state is whole between two of them.
         """
-        settings = self.settings
+        settings, first_step = self.settings, self.step + 1
         yield TrainingStarted(
             len(self.pairs),
             self.n_validation,
             sum(parameter.numel() for parameter in self.network.parameters()),
-            self.step + 1,
+            first_step,
             settings.steps,
             str(self.device),
             self.precision,
         )
-        kept = time.monotonic()
-        while self.step < settings.steps:
+        began = kept = time.monotonic()
+        while self.step < self.settings.steps:
             yield self.train_step()
-            last = self.step == settings.steps
+            if self._time_is_short(time.monotonic() - began, self.step - first_step + 1):
+                yield StepsReplanned(self.settings.steps)
+            last = self.step == self.settings.steps
             if self.n_validation and (last or self.step % settings.validation_every == 0):
                 yield self._validation.run(self.mean_network, self.step)
             if last or time.monotonic() - kept > 60 * settings.checkpoint_minutes:
                 yield CheckpointDue(self.state())
                 kept = time.monotonic()
         yield TrainingFinished(self.step)
+
+    def _time_is_short(self, elapsed: float, done: int) -> bool:
+        """Plan anew when the time of the plateau is over and its steps are not.
+
+        The new plan is part of the settings, so that a resumed training follows it too.
+        """
+        settings = self.settings
+        plateau = 1 - settings.decay_fraction
+        if settings.minutes is None or elapsed < 60 * settings.minutes * plateau:
+            return False
+        left = round(done * settings.decay_fraction / plateau) if plateau > 0 else 0
+        steps = min(settings.steps, self.step + left)
+        self.settings = settings.model_copy(update={"steps": steps, "minutes": None})
+        return True
 
     def train_step(self) -> TrainingStep:
         """Do the next step."""

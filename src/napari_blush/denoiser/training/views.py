@@ -32,7 +32,7 @@ _COARSE_STEP_ANGSTROM = 9.0
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """Augmented blocks of ``b`` pairs, on the scale of their targets.
+    """Augmented blocks of ``b`` pairs; the targets have deviation 1 on the particle.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class ViewMaker:
     def __init__(self, block_size: int, voxel_size: float, device: torch.device) -> None:
         self.block_size, self.voxel_size, self.device = block_size, voxel_size, device
         self.margin = margin_of(voxel_size)
-        self.window_size = window_size_for(block_size + 2 * self.margin)
+        self.window_size = window_size_for(block_size, self.margin)
         self._products = _frequency_products(self.window_size, voxel_size).to(device)
         self._radius = radius_grid(self.window_size, 3, device)
         self._sharpen = _interpolation_compensation(self.window_size).to(device)
@@ -93,7 +93,8 @@ class ViewMaker:
         inputs = self._filtered(spectra, drawn, drawn.input_covariance)
         spectra = torch.fft.rfftn(targets, dim=(-3, -2, -1))
         targets = self._filtered(spectra, drawn, drawn.target_covariance)
-        inputs, targets = _standardized(inputs, targets, mask)
+        scale = _particle_deviation(targets, mask)[:, None, None, None]
+        inputs, targets = inputs / scale, targets / scale
         within = self._windows([torch.ones_like(pair.mask)[None] for pair in pairs], drawn.center)[
             0
         ]
@@ -201,9 +202,13 @@ def gaussian_filter(products: Tensor, covariance: Float[Tensor, "b 3 3"]) -> Ten
     return torch.exp(-0.5 * torch.einsum("bp,pzyx->bzyx", six, products))
 
 
-def window_size_for(context_size: int) -> int:
-    """Return an even size of small factors that holds a cube in every rotation, and a rim."""
-    size = math.ceil(math.sqrt(3) * context_size) + 2
+def window_size_for(block_size: int, margin: int) -> int:
+    """Return an even size of small factors that holds a block in every rotation, and its margin.
+
+    Of the margin only the tips at the corners may fall outside, where the window of the local
+    standard deviation has no weight to speak of.
+    """
+    size = math.ceil(math.sqrt(3) * block_size) + 2 * margin + 2
     while size % 2 or not _is_smooth(size):
         size += 1
     return size
@@ -236,12 +241,11 @@ def _interpolation_compensation(size: int) -> Tensor:
     return z[:, None, None] * y[:, None] * x
 
 
-def _standardized(inputs: Tensor, targets: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Bring both to where the pair of targets has mean 0 and deviation 1 on the particle."""
+def _particle_deviation(targets: Tensor, mask: Tensor) -> Tensor:
+    """Return the standard deviation of the pair of targets on the particle of each window."""
     weight = mask + _SOLVENT_WEIGHT
     total = 2 * weight.sum(dim=(-3, -2, -1))
     mean = (targets * weight).sum(dim=(0, -3, -2, -1)) / total
     centered = targets - mean[:, None, None, None]
     variance = (centered.square() * weight).sum(dim=(0, -3, -2, -1)) / total
-    scale = variance.sqrt().clamp_min(_LEAST_TARGET_STD)[:, None, None, None]
-    return (inputs - mean[:, None, None, None]) / scale, centered / scale
+    return variance.sqrt().clamp_min(_LEAST_TARGET_STD)
