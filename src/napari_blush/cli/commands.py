@@ -12,7 +12,9 @@ from typing import NoReturn
 
 from napari_blush import __version__
 from napari_blush.cli.options import add_settings_options
+from napari_blush.data_model.denoise_settings import DenoiseSettings
 from napari_blush.data_model.experiment_settings import ExperimentSettings
+from napari_blush.data_model.external_settings import ExternalReconstructionSettings
 from napari_blush.data_model.settings import RefinementSettings, Settings
 from napari_blush.data_model.tool_settings import (
     PostprocessSettings,
@@ -159,6 +161,47 @@ def _train_files(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _denoise_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "maps", type=Path, nargs="+", metavar="MAP", help="maps: .mrc, .map or .ccp4"
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="PATH",
+        help="file for the denoised map, or folder for NAME_denoised.mrc of each",
+    )
+
+
+def _external_reconstruct_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "star", type=Path, metavar="STAR", help="the STAR file that RELION writes and names"
+    )
+
+
+def _relion_python_blush_files(parser: argparse.ArgumentParser) -> None:
+    _external_reconstruct_files(parser)
+    parser.add_argument("-m", metavar="TEXT", help="weights; v1.0 are the published ones")
+    parser.add_argument("-s", type=int, metavar="N", help="stride of the blocks in voxels")
+    parser.add_argument("-b", type=int, metavar="N", help="blocks at a time")
+    parser.add_argument(
+        "-g",
+        "--gpu",
+        nargs="?",
+        const="",
+        metavar="IDS",
+        help="CUDA devices, numbers between commas; -1: the CPU",
+    )
+    parser.add_argument(
+        "--device_timeout", metavar="N", help="taken and ignored: no device is waited for"
+    )
+    parser.add_argument("--debug", action="store_true", help="write more maps")
+    parser.add_argument(
+        "--skip-spectral-trailing", action="store_true", help="do not cut off (unsafe)"
+    )
+
+
 def _add_particles(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "particles", type=Path, metavar="PARTICLES", help="particles: RELION .star or CryoSPARC .cs"
@@ -214,6 +257,13 @@ COMMANDS: dict[str, Command] = {
         settings=ReconstructionSettings,
         add_files=_reconstruct_files,
     ),
+    "denoise": Command(
+        summary="Denoise maps with the network, as references are in a refinement",
+        usage="MAP [MAP ...] --output FILE_OR_FOLDER",
+        module="napari_blush.cli.denoise",
+        settings=DenoiseSettings,
+        add_files=_denoise_files,
+    ),
     "train-simulate": Command(
         summary="Make half-map pairs of made-up experiments, to train a denoiser on",
         usage="MODELS --output DIR",
@@ -235,5 +285,19 @@ COMMANDS: dict[str, Command] = {
         module="napari_blush.cli.train",
         settings=TrainingSettings,
         add_files=_train_files,
+    ),
+    "external-reconstruct": Command(
+        summary="Denoise the maps of a refinement that RELION runs",
+        usage="STAR",
+        module="napari_blush.cli.external_reconstruct",
+        settings=ExternalReconstructionSettings,
+        add_files=_external_reconstruct_files,
+    ),
+    "relion-python-blush": Command(
+        summary="Stand in for relion_python_blush, which RELION 5 runs for --blush",
+        usage="STAR",
+        module="napari_blush.cli.relion_python_blush",
+        settings=Settings,
+        add_files=_relion_python_blush_files,
     ),
 }

@@ -79,6 +79,7 @@ def denoise_steps(
         When map, voxel size and options do not fit.
     """
     check_volume(volume, options)
+    check_stride(options.stride, denoiser.block_size)
     grid = working_grid(volume.shape[-1], voxel_size, denoiser.voxel_size)
     is_release = options.mode == "release"
     device = device_of(denoiser.network)
@@ -149,4 +150,14 @@ def check_volume(volume: Volume, options: DenoiseOptions) -> None:
         raise SettingsError(
             f"A mask of {options.mask.shape[-1]} voxels was given for a map of "
             f"{volume.shape[-1]}; wanted the map's own grid: resample the mask."
+        )
+
+
+def check_stride(stride: int | None, block_size: int) -> None:
+    """Refuse strides that leave gaps between the parts of blocks that count."""
+    most = 3 * block_size // 4
+    if stride is not None and stride > most:
+        raise SettingsError(
+            f"A stride of {stride} voxels was given for blocks of {block_size}; wanted at most "
+            f"{most}, so that neighbours overlap: choose a smaller one."
         )

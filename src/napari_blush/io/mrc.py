@@ -24,6 +24,8 @@ LABEL = b"Created by napari-blush"
 """What stands in the headers of our files."""
 
 _ASPECT_TOLERANCE = 1e-3
+_LABEL_LENGTH = 80
+_MOST_LINES = 9
 _STACK_SUFFIXES = (".mrcs", ".st")
 
 
@@ -47,7 +49,9 @@ class MapFile:
     origin_angstrom: tuple[float, float, float] = (0.0, 0.0, 0.0)
 
 
-def read_map(path: str | Path, *, voxel_size: float | None = None) -> MapFile:
+def read_map(
+    path: str | Path, *, voxel_size: float | None = None, allow_odd: bool = False
+) -> MapFile:
     """Read a cubic map (``.mrc``, ``.map``, ``.ccp4``; modes 0, 1, 2, 6 and 12).
 
     Parameters
@@ -55,16 +59,18 @@ def read_map(path: str | Path, *, voxel_size: float | None = None) -> MapFile:
     path : path
     voxel_size : float, optional
         Angstrom; overrules the header, and is needed when the header has none.
+    allow_odd : bool
+        Take an odd number of voxels along an edge as well.
 
     Raises
     ------
     MrcFileError
-        When the file is missing, truncated, an image or a stack, not an even cube, without or
+        When the file is missing, truncated, an image or a stack, not a cube, odd, without or
         with unequal voxel sizes, or holds values that are not finite.
     """
     path = Path(path)
     header = read_header(path)
-    _check_is_even_cube(header)
+    _check_is_cube(header, allow_odd)
     size = _voxel_size_of_map(header) if voxel_size is None else float(voxel_size)
     if not size > 0:
         raise MrcFileError(f"Voxel size {size} A was given for {path}; wanted more than zero.")
@@ -102,7 +108,7 @@ def write_map(
         Angstrom, into the ``ORIGIN`` record; zero by default.
     dtype : torch.float32 or torch.float16
     label : str
-        What else to say in the header, at most 80 characters of ASCII.
+        What else to say in the header: at most nine lines of 80 ASCII characters.
 
     Raises
     ------
@@ -126,7 +132,7 @@ def write_stack(
         _write(temporary, _as_stored(path, images, dtype), pixel_size, None, is_volume=False)
 
 
-def _check_is_even_cube(header: MrcHeader) -> None:
+def _check_is_cube(header: MrcHeader, allow_odd: bool) -> None:
     sections, rows, columns = header.shape
     size = f"{columns} x {rows} x {sections} voxels"
     if header.path.suffix in _STACK_SUFFIXES or header.space_group >= 401:
@@ -140,7 +146,7 @@ def _check_is_even_cube(header: MrcHeader) -> None:
         raise MrcFileError(
             f"{header.path} has {size}; wanted a cube; pad or crop the map to a cubic box."
         )
-    if sections % 2:
+    if sections % 2 and not allow_odd:
         raise MrcFileError(
             f"{header.path} has {size}; wanted an even number of voxels along each edge; pad or "
             "crop the map by one voxel."
@@ -217,9 +223,9 @@ def _write(
     header["origin"] = origin or (0.0, 0.0, 0.0)
     # Without the time: equal maps are to be equal files.
     header["label"][0] = LABEL
-    if label:
-        header["label"][1] = label.encode("ascii")
-        header["nlabl"] = 2
+    for index, line in enumerate(label.splitlines()[:_MOST_LINES], start=1):
+        header["label"][index] = line.encode("ascii", "replace")[:_LABEL_LENGTH]
+        header["nlabl"] = index + 1
     with path.open("wb") as handle:
         handle.write(header.tobytes())
         handle.write(values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes())
