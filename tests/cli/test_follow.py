@@ -28,6 +28,7 @@ from napari_blush.refine.events import (
     IterationStarted,
     Message,
     RefinementEvent,
+    RegularizationStep,
     RunFinished,
     RunStarted,
 )
@@ -151,6 +152,18 @@ def test_a_whole_run_is_told_from_start_to_end() -> None:
     assert lines[-3] == "Converged: nothing improved any more."
     assert "7.65 A" in lines[-2]
     assert "-120 A^2" in lines[-1]
+
+
+def test_regularizing_has_a_progress_line_of_its_own() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    steps = (RegularizationStep(1, "denoising half 1", 0.25), RegularizationStep(1, "half 2", 0.75))
+    script = Script(START, *steps, RunFinished(result(Outcome.CONVERGED)))
+    follow(script(), lambda event: None, Report(io.StringIO(), Progress(terminal)))
+    assert "iteration 1: regularizing" in terminal.getvalue()
 
 
 def test_what_is_printed_is_kept_already() -> None:

@@ -9,11 +9,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from napari_blush.cli.main import main
 from napari_blush.data_model.optics_group import OpticsGroup
 from napari_blush.data_model.poses import Poses
+from napari_blush.denoiser.network import BlushUNet
+from napari_blush.denoiser.weights import save_denoiser
 from napari_blush.io.mrc import read_map, write_map, write_stack
+from napari_blush.io.run_history import read_history
 from napari_blush.io.run_state import last_whole_iteration
 from napari_blush.io.star import read_particles, write_particles
 from napari_blush.numerics.filters import low_pass
@@ -136,3 +140,53 @@ def test_a_used_folder_is_refused(
     complaint = capsys.readouterr().err
     assert "holds a run already" in complaint
     assert len(complaint.splitlines()) == 1
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of random weights."""
+    torch.manual_seed(1)
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    fields = {"name": "random", "version": "1", "voxel_size": VOXEL, "block_size": 16}
+    save_denoiser(path, BlushUNet(width=2, depth=2), fields)
+    return path
+
+
+def test_blush_leaves_its_maps_and_its_weights_in_the_folder(
+    inputs: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "run"
+    options = ["--regularizer", "blush", "--denoiser", str(weights)]
+    assert main(command(inputs, output, *options, "--max-iterations", "1")) == 0
+    said = capsys.readouterr().out
+    assert "denoised with random 1 (sha256 " in said
+    assert said.count("denoised with") == 1
+    assert {path.name for path in output.glob("*denoised*")} == {
+        f"run_it001_half{half}_class001_denoised.mrc" for half in (1, 2)
+    }
+    first = yaml.safe_load((output / "settings.yaml").read_text())["regularizer"]
+    assert first.startswith("blush (random 1, sha256 ")
+    moved = tmp_path / "moved.safetensors"
+    moved.write_bytes(weights.read_bytes())
+    options[-1] = str(moved)
+    assert main(command(inputs, output, *options, "--max-iterations", "2", "--resume")) == 0
+    lines = read_history(output)
+    assert [line["regularizer"] for line in lines] == [first, first, ""]
+    assert [line["cutoff_shell"] is None for line in lines] == [False, False, True]
+
+
+def test_blush_without_trailing_is_called_unsafe(
+    inputs: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--regularizer", "blush", "--denoiser", str(weights), "--no-spectral-trailing"]
+    assert main(command(inputs, tmp_path / "run", *options, "--max-iterations", "1")) == 0
+    assert "trailing is off, which is unsafe" in capsys.readouterr().out
+
+
+def test_blush_without_weights_says_what_to_do_and_leaves_nothing_behind(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--regularizer", "blush", "--denoiser", "no-such-weights"]
+    assert main(command(inputs, tmp_path / "run", *options)) == 1
+    assert "no-such-weights" in capsys.readouterr().err
+    assert not (tmp_path / "run" / "run.lock").exists()

@@ -79,7 +79,7 @@ def test_iteration_line_says_what_a_person_follows() -> None:
     Report(stream).iteration(iteration_result(3))
     header, line = stream.getvalue().splitlines()
     assert line.split() == (
-        "3 12.80 A 3.21 deg 1.40 A global 3.75 deg 15.0 by 3.00 A 0.612 40 12.3".split()
+        "3 12.80 A - 3.21 deg 1.40 A global 3.75 deg 15.0 by 3.00 A 0.612 40 12.3".split()
     )
     assert len(header) == len(line)
 
@@ -87,7 +87,15 @@ def test_iteration_line_says_what_a_person_follows() -> None:
 def test_an_accuracy_that_is_not_known_yet_is_a_dash() -> None:
     stream = io.StringIO()
     Report(stream).iteration(replace(iteration_result(1), accuracy=Accuracy(999.0, 999.0)))
-    assert stream.getvalue().splitlines()[1].split()[:4] == ["1", "12.80", "A", "-"]
+    assert stream.getvalue().splitlines()[1].split()[:5] == ["1", "12.80", "A", "-", "-"]
+
+
+def test_the_line_says_where_denoised_references_end() -> None:
+    stream = io.StringIO()
+    Report(stream).iteration(replace(iteration_result(1), cutoff_shell=2))
+    header, line = stream.getvalue().splitlines()
+    assert header.split()[2] == "cut-off"
+    assert line.split()[1:5] == ["12.80", "A", "12.00", "A"]  # 8 voxels of 3 A over 2
 
 
 def test_header_comes_once_and_lines_align() -> None:
@@ -107,10 +115,10 @@ def test_header_comes_once_and_lines_align() -> None:
     assert "local 0.469 deg" in lines[2]
 
 
-def test_messages_of_an_iteration_follow_its_line() -> None:
+def test_messages_of_an_iteration_are_not_said_again() -> None:
     stream = io.StringIO()
     Report(stream).iteration(replace(iteration_result(1), messages=("batch of 8 images",)))
-    assert stream.getvalue().splitlines()[-1].strip() == "batch of 8 images"
+    assert "batch" not in stream.getvalue()
 
 
 def test_step_of_the_fine_pass() -> None:

@@ -5,6 +5,7 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import mrcfile
 import numpy as np
 import pytest
 import starfile
@@ -194,6 +195,72 @@ def test_model_star_in_relion_units(tmp_path: Path, particles: Particles) -> Non
     assert groups["rlnGroupNrParticles"].tolist() == [1, 2]
     np.testing.assert_allclose(groups["rlnGroupScaleCorrection"], [0.9, 1.1], atol=1e-6)
     assert len(model["model_pdf_orient_class_1"]) == 48
+
+
+def denoised(number: int) -> IterationResult:
+    """An iteration whose references a denoiser made."""
+    half_maps = iteration(number).half_maps
+    maps = HalfMaps(half_maps.half2 / 2, half_maps.half1 / 2, VOXEL)
+    return replace(iteration(number), denoised_maps=maps, regularized_by="blush (w 1, sha256 ab)")
+
+
+def test_denoised_maps_lie_beside_the_others_and_say_what_they_are(
+    tmp_path: Path, particles: Particles
+) -> None:
+    folder = tmp_path / "job"
+    with RunWriter(folder, RefinementSettings(), particles) as writer:
+        writer.write_iteration(iteration(1), SUBSET, STATE)
+        assert not list(folder.glob("*denoised*"))
+        made = denoised(2)
+        writer.write_iteration(made, SUBSET, STATE)
+        writer.write_result(result(made), SUBSET)
+    assert {path.name for path in folder.glob("*denoised*")} == {
+        "run_it002_half1_class001_denoised.mrc",
+        "run_it002_half2_class001_denoised.mrc",
+    }
+    for half, volume in ((1, made.denoised_maps.half1), (2, made.denoised_maps.half2)):
+        path = folder / f"run_it002_half{half}_class001_denoised.mrc"
+        assert torch.equal(read_map(path).volume, volume)
+        with mrcfile.open(path, header_only=True) as opened:
+            labels = [str(label, "ascii") for label in opened.header.label[: opened.header.nlabl]]
+        assert labels == [
+            "Created by napari-blush",
+            "Denoised: a reference for alignment only, not a result",
+        ]
+
+
+def test_what_made_the_references_is_written_everywhere(
+    tmp_path: Path, particles: Particles
+) -> None:
+    folder = tmp_path / "job"
+    settings = RefinementSettings(regularizer="blush", spectral_trailing=False)
+    with RunWriter(folder, settings, particles) as writer:
+        writer.write_regularizer("blush (w 1, sha256 ab)")
+        writer.write_iteration(denoised(1), SUBSET, STATE)
+    assert yaml.safe_load((folder / "settings.yaml").read_text())["regularizer"] == (
+        "blush (w 1, sha256 ab)"
+    )
+    line = read_history(folder)[0]
+    assert line["regularizer"] == "blush (w 1, sha256 ab)"
+    assert line["cutoff_shell"] == 4
+    general = starfile.read(folder / "run_it001_half1_model.star")["model_general"]
+    assert general["blushRegularizer"] == "blush (w 1, sha256 ab)"
+    assert general["blushCutoffShell"] == 4
+    optimiser = starfile.read(folder / "run_it001_optimiser.star")
+    assert (optimiser["rlnDoBlush"], optimiser["rlnBlushNoSpectralTrailing"]) == (1, 1)
+
+
+def test_weights_may_have_moved_but_trailing_may_not_change(
+    tmp_path: Path, particles: Particles
+) -> None:
+    """What the weights are is told by their checksum, which the state knows."""
+    folder = tmp_path / "job"
+    with RunWriter(folder, RefinementSettings(denoiser="a"), particles) as writer:
+        writer.write_iteration(iteration(1), SUBSET, STATE)
+    RunWriter(folder, RefinementSettings(denoiser="b"), particles, resume=True).close()
+    settings = RefinementSettings(spectral_trailing=False)
+    with pytest.raises(RunFolderError, match="spectral_trailing"):
+        RunWriter(folder, settings, particles, resume=True)
 
 
 def test_without_any_mask_the_plain_curve_drove_the_run(

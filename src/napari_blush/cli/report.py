@@ -16,6 +16,7 @@ from napari_blush.data_model.results import Accuracy, IterationResult, SamplingS
 _COLUMNS = (
     ("iter", 4),
     ("resolution", 10),
+    ("cut-off", 8),
     ("accuracy", 16),
     ("sampling", 15),
     ("offsets", 14),
@@ -124,22 +125,21 @@ class Report:
         print(text, file=self._stream, flush=True)
 
     def iteration(self, result: IterationResult) -> None:
-        """Print the line of a finished iteration, and what it has to say besides."""
+        """Print the line of a finished iteration; its messages were told when they came."""
         if self._header_is_due:
             self.line(_aligned([name for name, _ in _COLUMNS]))
             self._header_is_due = False
         self.line(iteration_line(result))
-        for message in result.messages:
-            self.line(f"     {message}")
 
 
 def iteration_line(result: IterationResult) -> str:
-    """Return iteration, resolution, accuracy, sampling, offsets, p_max, size and seconds."""
+    """Return iteration, resolution, where the denoised references end, and how it was searched."""
     sampling = result.sampling
     return _aligned(
         [
             f"{result.iteration}",
             f"{result.resolution_angstrom:.2f} A",
+            _cutoff(result),
             _accuracy(result.accuracy),
             f"{search(sampling)} {finest_step_deg(sampling):.3g} deg",
             f"{sampling.offset_range_angstrom:.1f} by "
@@ -149,6 +149,13 @@ def iteration_line(result: IterationResult) -> str:
             f"{result.seconds:.1f}",
         ]
     )
+
+
+def _cutoff(result: IterationResult) -> str:
+    if not result.cutoff_shell:
+        return "-"
+    length = result.half_maps.half1.shape[-1] * result.half_maps.voxel_size
+    return f"{length / result.cutoff_shell:.2f} A"
 
 
 def _accuracy(accuracy: Accuracy) -> str:
