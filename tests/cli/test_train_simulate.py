@@ -94,6 +94,21 @@ def test_atoms_come_in_angstrom(library: Path) -> None:
     assert b_factors.min() >= 20
 
 
+@pytest.mark.parametrize("level", ["poses", "refinement"])
+def test_images_are_made_and_reconstructed(library: Path, tmp_path: Path, level: str) -> None:
+    few = ("--images-min", "80", "--images-max", "80", "--resolution-coarsest", "12")
+    options = ("--level", level, "--n-entries", "1", "--max-iterations", "3", "--seed", "1", *few)
+    assert simulate(library, tmp_path, *options, "--iterations-kept", "2") == 0
+    rows = table(tmp_path / "pairs.tsv")
+    assert len(rows) == (1 if level == "poses" else 2)
+    for row in rows:
+        halves = [read_map(tmp_path / row["entry"] / f"half{i}.mrc").volume for i in (1, 2)]
+        mask = read_map(tmp_path / row["entry"] / "mask.mrc").volume
+        inside = (halves[0] + halves[1])[mask > 0.9].mean()
+        assert inside > (halves[0] + halves[1])[mask < 0.1].mean() + 0.5
+        assert not torch.equal(halves[0], halves[1])
+
+
 def test_a_library_without_clusters_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -106,7 +106,7 @@ def test_fsc_is_that_of_the_designed_signal_to_noise_ratio() -> None:
     assert difference[2:16].abs().max() < 0.06
 
 
-@pytest.mark.parametrize("resolution", [10.0, 16.0])
+@pytest.mark.parametrize("resolution", [12.0, 16.0])
 def test_resolution_comes_out_as_planned(resolution: float) -> None:
     plan = replace(PLAN, resolution=resolution)
     found = []

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from napari_blush.cli.report import Report
+from napari_blush.cli.simulated_pairs import simulated_pairs
 from napari_blush.cli.training_pairs_folder import (
     PairRow,
     write_clusters_table,
@@ -20,8 +21,8 @@ from napari_blush.data_model.experiment_settings import ExperimentSettings
 from napari_blush.errors import SettingsError
 from napari_blush.io.structure_library import StructureLibrary
 from napari_blush.numerics.correlation import fourier_shell_correlation, resolution_at
-from napari_blush.simulation.experiment_plan import box_for, draw_plan
-from napari_blush.simulation.half_map_pairs import HalfMapPair, simulate_pair
+from napari_blush.simulation.experiment_plan import box_for
+from napari_blush.simulation.half_map_pairs import HalfMapPair
 from napari_blush.simulation.structure_splits import split_clusters
 from napari_blush.simulation.structures import Structure
 
@@ -55,10 +56,11 @@ def execute(settings: ExperimentSettings, options: Namespace) -> int:
     write_clusters_table(folder, library.clusters, splits)
     rows: list[PairRow] = []
     for number, chosen in enumerate(choose_structures(library, settings)):
-        for suffix, pair in simulate_entry(chosen, settings, number):
-            entry = f"{chosen.name}_{number:04d}{suffix}"
-            write_pair(folder, entry, pair)
-            rows.append(_row(entry, pair, chosen, splits[chosen.cluster], settings))
+        generator = torch.Generator().manual_seed(settings.seed * _SEEDS_APART + number)
+        for made in simulated_pairs(chosen.structure, settings, generator):
+            entry = f"{chosen.name}_{number:04d}{made.suffix}"
+            write_pair(folder, entry, made.pair)
+            rows.append(_row(entry, made.pair, chosen, splits[chosen.cluster], settings))
         write_pairs_table(folder, rows)
         report.progress.update("Simulating", number + 1, settings.n_entries)
     report.line(_summary(rows, folder))
@@ -96,15 +98,6 @@ def choose_structures(library: StructureLibrary, settings: ExperimentSettings) -
                 f"structures; wanted enough of {settings.mass_min:g} to {settings.mass_max:g} kDa "
                 "that fit the box and are not all of a few clusters; ask for fewer entries."
             )
-
-
-def simulate_entry(
-    chosen: Chosen, settings: ExperimentSettings, number: int
-) -> Iterator[tuple[str, HalfMapPair]]:
-    """Yield the pairs of one experiment, each with what to append to the entry's name."""
-    generator = torch.Generator().manual_seed(settings.seed * _SEEDS_APART + number)
-    plan = draw_plan(chosen.structure.diameter, settings, generator)
-    yield "", simulate_pair(chosen.structure, plan, generator)
 
 
 def _fits(structure: Structure, settings: ExperimentSettings) -> bool:

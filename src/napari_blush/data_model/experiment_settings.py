@@ -28,6 +28,21 @@ class ExperimentSettings(Settings):
     )
     mass_min: float = Field(25.0, ge=0, description="Least mass of a structure in kDa.")
     mass_max: float = Field(300.0, gt=0, description="Greatest mass of a structure in kDa.")
+    images_min: int = Field(
+        200, ge=2, description="Least number of images of an experiment, where images are made."
+    )
+    images_max: int = Field(
+        1000, ge=2, description="Greatest number of images of an experiment, where they are made."
+    )
+    max_iterations: int = Field(
+        10, ge=2, description="Iterations of a refinement, where images are refined."
+    )
+    iterations_kept: int = Field(
+        4, ge=1, description="Pairs kept of the iterations of a refinement."
+    )
+    regularizer: str = Field(
+        "smoothness", description="Regularizer of the refinements, where images are refined."
+    )
     validation_share: float = Field(
         0.07, ge=0, lt=1, description="Share of the clusters kept for validation."
     )
@@ -48,5 +63,10 @@ class ExperimentSettings(Settings):
             raise ValueError(
                 f"Masses from {self.mass_min:g} to {self.mass_max:g} kDa were given; wanted the "
                 "smaller first."
+            )
+        if self.images_min > self.images_max:
+            raise ValueError(
+                f"Experiments of {self.images_min} to {self.images_max} images were given; wanted "
+                "the smaller number first."
             )
         return self

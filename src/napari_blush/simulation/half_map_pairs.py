@@ -18,8 +18,8 @@ from napari_blush.conventions import Spectrum, Volume
 from napari_blush.numerics.fft import irfftn_centered, rfftn_centered
 from napari_blush.numerics.masks import soft_sphere
 from napari_blush.numerics.rotations import random_rotations
-from napari_blush.numerics.shells import shell_index_grid, shell_mean, spectrum_to_grid
-from napari_blush.simulation.atomic_density import BulkSolvent, density_of_atoms
+from napari_blush.numerics.shells import radius_grid, shell_index_grid, shell_mean, spectrum_to_grid
+from napari_blush.simulation.atomic_density import density_of_atoms
 from napari_blush.simulation.experiment_plan import ExperimentPlan
 from napari_blush.simulation.structures import (
     Structure,
@@ -39,7 +39,10 @@ RIM_PX = 4.0  # thickness of the shell of solvent whose mean density is called z
 
 _ORDERED = 400.0  # angstrom squared of B-factor in excess, up to which atoms belong to the mask
 _PROTEIN_REACH = 3.0  # angstrom from the voxel of an atom to the surface of the molecule
-_SMOOTHED_SHELLS = 5  # over which signal and noise are averaged before they are compared
+_SMOOTHED_SHELLS = 3  # over which signal and noise are averaged before they are compared
+_SOLVENT_SHARE = 0.45  # of the density of matter that is that of the solvent it displaces
+_SOLVENT_B_FACTOR = 170.0  # angstrom squared, how soft the displaced volume of an atom is
+_WIDEST_ATOM = 2000.0  # angstrom squared; wider ones only cost time
 _MARGIN_PX = 10  # voxels between atoms and the walls of the box their density is made in
 
 
@@ -185,7 +188,8 @@ def noise_spectrum(
     (n // 2 + 1,) float32
         The noise of a Fourier voxel has this power divided by the voxel's weight. It has the
         color of the plan, and its scale is such that signal and noise have the ratio 1 to 6 at
-        the planned resolution, with what the sphere round the box takes from the noise.
+        the planned resolution and no less before, with what the sphere round the box takes from
+        the noise.
     """
     n = plan.box_size
     shells = torch.arange(n // 2 + 1, dtype=torch.float32)
@@ -194,7 +198,7 @@ def noise_spectrum(
     solved = (weights > 0).float().mean(dim=0)
     ratio = _smooth(shell_mean(signal.abs().square() * solved, n, 3)) / _smooth(at_unit_scale)
     shell = min(round(n * plan.voxel_size / plan.resolution), plan.r_max)
-    return color * ratio[shell] / SNR_AT_THRESHOLD
+    return color * ratio[1 : shell + 1].min() / SNR_AT_THRESHOLD
 
 
 def noise_power(weights: Float[Tensor, "2 n n half"], noise: Spectrum) -> Float[Tensor, "2 shells"]:
@@ -276,17 +280,25 @@ def _sphere(box_size: int) -> Volume:
 
 
 def _density(structure: Structure, plan: ExperimentPlan) -> Volume:
-    """Make the density in a box that just holds the structure: the fine grid is what costs."""
+    """Make the density in a box that just holds the structure, less the solvent it displaces.
+
+    Solvent is taken away as a filter, ``1 - c exp(-B k^2 / 4)``: where matter is packed as protein
+    is, that is what a flat solvent in the structure's envelope does to the transform (correlation
+    0.97 and more in every shell to 6 A), it costs nothing, and parts that are blurred displace
+    blurred solvent.
+    """
     reach = float(structure.positions.abs().max()) / plan.voxel_size
     box_size = min(plan.box_size, 2 * (int(reach) + _MARGIN_PX))
-    density = density_of_atoms(
+    vacuum = density_of_atoms(
         structure.positions + box_size // 2 * plan.voxel_size,
         structure.atomic_numbers,
-        structure.b_factors,
+        structure.b_factors.clamp(max=_WIDEST_ATOM),
         box_size=box_size,
         voxel_size=plan.voxel_size,
-        solvent=BulkSolvent(),
     )
+    squared = (radius_grid(box_size, 3) / (box_size * plan.voxel_size)).square()
+    solvent = _SOLVENT_SHARE * torch.exp(-0.25 * _SOLVENT_B_FACTOR * squared)
+    density = irfftn_centered(rfftn_centered(vacuum) * (1 - solvent), box_size)
     before = plan.box_size // 2 - box_size // 2
     return torch.nn.functional.pad(density, (before, plan.box_size - box_size - before) * 3)
 
