@@ -8,17 +8,14 @@ each in a process of its own. The structure comes from the shared set of atomic 
 """
 
 import argparse
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
-import gemmi
-import numpy as np
 from measuring import engine, relion
-from measuring.datasets import Dataset, shared_data_folder
+from measuring.datasets import Dataset
 from measuring.samplings import IterationCost
 from measuring.score import columns, judge, score
+from measuring.simulated import simulate, write_model
 from measuring.tables import Row, markdown, write_table
 
 BOX, PIXEL_SIZE = 64, 2.0
@@ -85,11 +82,7 @@ def simulated(folder: Path, seed: int, options: argparse.Namespace) -> Dataset:
         "start-map-resolution": options.low_pass,
         "seed": seed,
     }
-    command = [sys.executable, "-m", "napari_blush", "simulate", str(folder / "model.cif")]
-    command += ["--output", str(folder)]
-    for name, value in settings.items():
-        command += [f"--{name}", str(value)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    simulate(folder / "model.cif", folder, settings)
     return Dataset(
         f"seed {seed}",
         folder,
@@ -103,40 +96,6 @@ def simulated(folder: Path, seed: int, options: argparse.Namespace) -> Dataset:
         initial_low_pass=options.low_pass,
         use_mask=False,
     )
-
-
-def write_model(path: Path, name: str) -> None:
-    """Write a structure of the shared set as mmCIF."""
-    file = shared_data_folder() / "models" / "train_models.npz"
-    if not file.is_file():
-        raise SystemExit(f"There is no {file}: name the shared data in NAPARI_BLUSH_DATA.")
-    models = np.load(file)
-    known = models["ids"].tolist()
-    if name not in known:
-        raise SystemExit(f"{name} is not in {file}; it has {', '.join(known[:10])}, ...")
-    first, end = models["offsets"][known.index(name) :][:2]
-    chain = gemmi.Chain("A")
-    positions = models["xyz_centi_angstrom"][:, first:end].T / 100.0
-    numbers, b_factors = models["atomic_number"][first:end], models["b_iso"][first:end]
-    rows = zip(positions.tolist(), numbers.tolist(), b_factors.tolist(), strict=True)
-    for serial, (position, number, b_factor) in enumerate(rows, start=1):
-        # A residue for each atom: nothing but positions, elements and B-factors is looked at.
-        residue = gemmi.Residue()
-        residue.name, residue.seqid = "UNK", gemmi.SeqId(serial, " ")
-        residue.het_flag = "A"
-        atom = gemmi.Atom()
-        atom.element = gemmi.Element(number)
-        atom.name = atom.element.name
-        atom.pos = gemmi.Position(*position)
-        atom.b_iso, atom.occ = b_factor, 1.0
-        residue.add_atom(atom)
-        chain.add_residue(residue)
-    model = gemmi.Model(1)
-    model.add_chain(chain)
-    structure = gemmi.Structure()
-    structure.name = name
-    structure.add_model(model)
-    structure.make_mmcif_document().write_file(str(path))
 
 
 def ours(
