@@ -4,10 +4,10 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from napari_blush.denoiser.network import BlockPrediction, BlushUNet
+from napari_blush.denoiser.network import BlockPrediction
 from napari_blush.denoiser.training.local_std_blocks import block_local_std
 from napari_blush.denoiser.training.views import Views
 
@@ -33,7 +33,7 @@ class Inputs(NamedTuple):
 
 
 def training_loss(
-    network: BlushUNet, views: Views, recycled: int, voxel_size: float, mask_weight: float
+    network: nn.Module, views: Views, recycled: int, voxel_size: float, mask_weight: float
 ) -> LossTerms:
     """Return the loss of a batch; gradients pass through the last call of the network only.
 
@@ -41,7 +41,7 @@ def training_loss(
 
     Parameters
     ----------
-    network : BlushUNet
+    network : BlushUNet, or any module of its arguments and results
     views : Views
     recycled : int
         ``r``: how often the blocks are denoised before the pass that learns.
@@ -75,7 +75,7 @@ def first_inputs(views: Views, voxel_size: float) -> Inputs:
 
 @torch.no_grad()
 def recycle(
-    network: BlushUNet, inputs: Inputs, views: Views, times: int, voxel_size: float
+    network: nn.Module, inputs: Inputs, views: Views, times: int, voxel_size: float
 ) -> Inputs:
     """Denoise ``times`` times as the next iterations would: without dropout, the mask applied.
 

@@ -5,7 +5,7 @@ Knows tensors, not files: a source hands over the maps of one entry after anothe
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Float16, Int64
@@ -42,6 +42,7 @@ class PairInfo:
     split: str
 
 
+@runtime_checkable
 class HalfMapSource(Protocol):
     """Hands over half-maps and masks."""
 

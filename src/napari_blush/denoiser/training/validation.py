@@ -145,11 +145,12 @@ class _Curves:
 
     def correlations(self) -> tuple[Tensor, Tensor]:
         """Return the pooled correlation of raw, and of denoised, with the raw other half."""
-        raw, denoised = (
-            (cross / (mine * other).sqrt().clamp_min(1e-30)).float()
-            for cross, mine, other in (self._raw, self._denoised)
-        )
-        return raw, denoised
+        curves = []
+        for cross, mine, other in (self._raw, self._denoised):
+            curve = (cross / (mine * other).sqrt().clamp_min(1e-30)).float()
+            curve[0] = 1.0  # means were subtracted
+            curves.append(curve)
+        return curves[0], curves[1]
 
     def solvent_power(self) -> float:
         """Return the power outside the mask after by that before."""
