@@ -5,8 +5,9 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor, nn
 
+from napari_blush.denoiser.bfloat16_network import Bfloat16Network
 from napari_blush.denoiser.denoise_options import Precision
-from napari_blush.denoiser.network import BlockPrediction
+from napari_blush.denoiser.network import BlockPrediction, BlushUNet
 from napari_blush.denoiser.patches import Blocks
 
 _OUT_OF_MEMORY = (  # what torch says in a plain RuntimeError, on Linux, elsewhere, and on MPS
@@ -69,6 +70,9 @@ class BlockRunner:
         self.dtype = dtype
         self.overflowed = False
         self._network = network
+        self._is_rounded = False
+        if dtype == torch.bfloat16 and self.device.type == "cpu" and type(network) is BlushUNet:
+            self._network, self._is_rounded = Bfloat16Network(network), True
 
     def __call__(self, density: Blocks, local_std: Blocks) -> tuple[Tensor, Tensor]:
         """Return the denoised blocks and their masks in [0, 1], float32, where they were given.
@@ -88,6 +92,6 @@ class BlockRunner:
         return found
 
     def _arithmetic(self) -> AbstractContextManager[object]:
-        if self.dtype == torch.float32:
+        if self.dtype == torch.float32 or self._is_rounded:
             return nullcontext()
         return torch.autocast(self.device.type, self.dtype)
