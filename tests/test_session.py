@@ -24,6 +24,7 @@ from napari_blush.refine.events import (
     IterationStarted,
     Message,
     ReferencesRegularized,
+    RegularizationStep,
     RunFinished,
     RunStarted,
 )
@@ -308,3 +309,10 @@ def test_sessions_share_nothing() -> None:
     assert second.status is RunStatus.IDLE
     assert first.steering is not second.steering
     assert first != second
+
+
+def test_the_progress_of_a_regularizer_is_a_stage_of_its_own() -> None:
+    session = RefinementSession()
+    session.apply(RegularizationStep(3, "denoising half 2", 0.75))
+    assert session.progress.stage == "denoising half 2"
+    assert session.progress.fraction == 0.75

@@ -166,7 +166,8 @@ def test_halves_do_not_know_of_each_other(given, identity, drain) -> None:
 
 
 def test_it_says_how_far_it_is(given, identity, drain) -> None:
-    progress, _ = drain(BlushRegularizer(identity).regularize(given))
+    regularizer = BlushRegularizer(identity, DenoiseOptions(batch_size=1))
+    progress, _ = drain(regularizer.regularize(given))
     done = [step.done for step in progress]
     assert done[0] == 0
     assert done[-1] == 1
