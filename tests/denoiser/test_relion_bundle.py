@@ -221,6 +221,28 @@ def test_a_bomb_is_refused(tmp_path: Path, save: Save, monkeypatch: pytest.Monke
         load_denoiser(deflated)
 
 
+@pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "old-style"])
+def test_damaged_bytes_are_refused_or_harmless(tmp_path: Path, save: Save, is_zip: bool) -> None:
+    path = save(is_zip=is_zip)
+    content = path.read_bytes()
+    rng = np.random.default_rng(3)
+    outcomes = set()
+    for _ in range(150):
+        damaged = bytearray(content)
+        for _ in range(rng.choice([1, 3, 20])):
+            # Most of the structure stands in front.
+            reach = len(content) if rng.uniform() < 0.4 else 6000
+            damaged[rng.integers(reach)] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            load_denoiser(path)
+            outcomes.add("loaded")
+        except WeightsError:
+            outcomes.add("refused")
+    assert "refused" in outcomes
+    assert {file.name for file in tmp_path.iterdir()} == {path.name}
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -12,6 +12,7 @@ import io
 import math
 import pickle
 import re
+import struct
 import warnings
 import zipfile
 import zlib
@@ -140,7 +141,8 @@ def _plain_entries(content: bytes, where: str) -> Mapping[str, object]:
             "nothing of it was executed; do not use it unless you know why it wants that."
         ) from problem
     except (RuntimeError, EOFError, ValueError, KeyError, IndexError, TypeError, AttributeError,
-            AssertionError, OverflowError, MemoryError, OSError) as problem:  # fmt: skip
+            AssertionError, ArithmeticError, MemoryError, OSError, ImportError, struct.error,
+            zlib.error) as problem:  # fmt: skip
         raise _damaged(where, problem) from problem
     if not isinstance(entries, dict):
         raise WeightsError(
