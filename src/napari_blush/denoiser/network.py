@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
+
+from napari_blush.denoiser.instance_norm import InstanceNorm
 
 STANDARD_DEVIATION_FLOOR = 1e-12  # of a block, as in the release
 
@@ -89,25 +90,13 @@ class BlushUNet(nn.Module):
         return dropped
 
 
-class _InstanceNorm(nn.InstanceNorm3d):
-    """Instance norm, on the CPU and without gradients as the group norm of single channels.
-
-    That is the same sum, and does not bring channels-last features into another order and back.
-    """
-
-    def forward(self, features: Tensor) -> Tensor:
-        if torch.is_grad_enabled() or features.device.type != "cpu":
-            return super().forward(features)
-        return functional.group_norm(features, self.num_features, self.weight, self.bias, self.eps)
-
-
 class _DoubleConvolution(nn.Module):
     def __init__(self, inputs: int, middle: int, outputs: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(inputs, middle, kernel_size=3, padding=1)
-        self.norm1 = _InstanceNorm(middle, affine=True)
+        self.norm1 = InstanceNorm(middle, affine=True)
         self.conv2 = nn.Conv3d(middle, outputs, kernel_size=3, padding=1)
-        self.norm2 = _InstanceNorm(outputs, affine=True)
+        self.norm2 = InstanceNorm(outputs, affine=True)
         self.activation = nn.SiLU(inplace=True)
 
     def forward(self, features: Tensor) -> Tensor:
