@@ -11,19 +11,27 @@ from napari_blush.numerics.correlation import (
     resolution_at,
 )
 from napari_blush.numerics.fft import irfftn_centered, rfftn_centered
+from napari_blush.numerics.point_group import symmetry_operators
 from napari_blush.numerics.shells import radius_grid, shell_mean
+from napari_blush.simulation.assemblies import grid_symmetrized
 from napari_blush.simulation.experiment_plan import ExperimentPlan, NoiseColor
 from napari_blush.simulation.half_map_pairs import (
     HalfMapPair,
     draw_weights,
-    make_specimen,
     noise_power,
     noise_spectrum,
     noisy_transforms,
     simulate_pair,
+    symmetrized,
 )
+from napari_blush.simulation.specimens import make_specimen
 from napari_blush.simulation.structures import Structure
-from napari_blush.simulation.view_weights import ViewPlan
+from napari_blush.simulation.view_weights import (
+    ViewPlan,
+    draw_squared_ctf,
+    draw_views,
+    weight_volume,
+)
 
 BOX, VOXEL = 32, 4.0
 PLAN = ExperimentPlan(
@@ -140,6 +148,58 @@ def test_nothing_is_found_where_nothing_was_seen() -> None:
     half = noisy_transforms(signal, weights, noise, PLAN, torch.Generator().manual_seed(0))[0]
     assert half[:, :, 8:].abs().max() == 0
     assert half[:, :, :8].abs().max() > 0
+
+
+def test_noise_of_a_symmetric_reconstruction_is_symmetric_and_has_the_power_expected() -> None:
+    plan = replace(PLAN, symmetry="D2", join_resolution=1e9, views=ViewPlan(count=400))
+    generator = torch.Generator().manual_seed(0)
+    weights = draw_weights(plan, generator)
+    noise = torch.ones(BOX // 2 + 1)
+    nothing = torch.zeros(BOX, BOX, BOX // 2 + 1, dtype=torch.complex64)
+    halves = noisy_transforms(nothing, weights, noise, plan, generator)
+    volume = irfftn_centered(halves[0], BOX)
+    off = volume - grid_symmetrized(volume, "D2")
+    assert off[1:, 1:, 1:].std() < 0.05 * volume.std()
+    power = shell_mean(halves.abs().square(), BOX, 3).mean(dim=0)
+    expected = noise_power(symmetrized(weights, "D2"), noise).mean(dim=0)
+    # Four times fewer independent coefficients, and more on the axes, where the copies agree.
+    assert (power / expected)[6:15].mean() == pytest.approx(1.0, abs=0.15)
+    alone = noise_power(weights, noise).mean(dim=0)
+    assert (alone / expected)[6:15].mean() == pytest.approx(4.0, rel=0.25)
+
+
+def test_weights_of_a_symmetric_reconstruction_are_those_of_all_its_views() -> None:
+    plan = replace(PLAN, symmetry="C4", views=ViewPlan(count=60, kind="side"))
+    generator = torch.Generator().manual_seed(0)
+    rotations = draw_views(plan.views, torch.zeros(1, 3, dtype=torch.float64), generator)
+    squared = draw_squared_ctf(plan.views, BOX, VOXEL, plan.r_max, generator)
+    alone = weight_volume(rotations, squared, BOX, plan.r_max)
+    copies = torch.cat([each @ rotations for each in symmetry_operators("C4")])
+    of_all = weight_volume(copies, squared.repeat(4, 1), BOX, plan.r_max)
+    found = symmetrized(torch.stack([alone, alone]), "C4")[0]
+    inner = radius_grid(BOX, 3) < BOX // 2 - 1
+    torch.testing.assert_close(found[inner], of_all[inner], atol=0.02, rtol=0.02)
+
+
+def test_excess_noise_is_where_the_particle_is() -> None:
+    plan = replace(PLAN, excess_noise=1.0, resolution=20.0, join_resolution=1e9)
+    pair = simulate_pair(globule(), plan, torch.Generator().manual_seed(0))
+    difference = pair.half1 - pair.half2
+    middle = difference[14:19, 14:19, 14:19].std()
+    outside = difference[5:27, 5:27, 5:27][pair.mask[5:27, 5:27, 5:27] < 0.01].std()
+    assert 1.4 < middle / outside < 2.2
+
+
+def test_finer_images_fill_the_corners() -> None:
+    corner = radius_grid(BOX, 3) > BOX // 2 + 2
+    for finer in (False, True):
+        plan = replace(PLAN, finer=finer)
+        pair = simulate_pair(globule(), plan, torch.Generator().manual_seed(0))
+        assert pair.half1.shape[-1] == BOX
+        assert pair.voxel_size == VOXEL
+        power = rfftn_centered(pair.half1).abs().square()
+        share = power[corner].mean() / power[~corner].median()
+        assert (share > 0.3) == finer
 
 
 def test_the_seed_decides(pair: HalfMapPair) -> None:

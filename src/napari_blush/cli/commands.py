@@ -21,7 +21,7 @@ from napari_blush.data_model.tool_settings import (
     ReconstructionSettings,
     SimulationSettings,
 )
-from napari_blush.data_model.training_settings import TrainingSettings
+from napari_blush.data_model.training_settings import PreparationSettings, TrainingSettings
 
 _USAGE_ERROR = 2
 
@@ -202,6 +202,24 @@ def _relion_python_blush_files(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _train_prepare_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "sources",
+        type=Path,
+        metavar="SOURCE",
+        nargs="+",
+        help="folder that is searched for half-maps, with all folders in it",
+    )
+    _add_output_folder(parser)
+    parser.add_argument(
+        "--clusters",
+        type=Path,
+        metavar="FILE",
+        help="table of two columns, entry and cluster; a cluster is not split; default: each "
+        "entry is one",
+    )
+
+
 def _add_particles(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "particles", type=Path, metavar="PARTICLES", help="particles: RELION .star or CryoSPARC .cs"
@@ -285,6 +303,13 @@ COMMANDS: dict[str, Command] = {
         module="napari_blush.cli.train",
         settings=TrainingSettings,
         add_files=_train_files,
+    ),
+    "train-prepare": Command(
+        summary="Check and resample half-map pairs for training, and make missing masks",
+        usage="SOURCE... --output DIR",
+        module="napari_blush.cli.train_prepare",
+        settings=PreparationSettings,
+        add_files=_train_prepare_files,
     ),
     "external-reconstruct": Command(
         summary="Denoise the maps of a refinement that RELION runs",

@@ -19,18 +19,24 @@ from napari_blush.data_model.tool_settings import ReconstructionSettings
 from napari_blush.errors import RefinementError
 from napari_blush.numerics.fft import irfftn_centered, rfftn_centered
 from napari_blush.numerics.filters import low_pass
+from napari_blush.numerics.rotations import random_rotations
 from napari_blush.numerics.shells import shell_index_grid
 from napari_blush.refine.events import HalfMapsReconstructed
 from napari_blush.refine.known_poses import KnownPoseMaps, reconstruct_known_poses
 from napari_blush.refine.run import run
+from napari_blush.simulation.assemblies import GridSymmetry, assembled
 from napari_blush.simulation.experiment_images import simulate_experiment, with_pose_errors
-from napari_blush.simulation.experiment_plan import ExperimentPlan, draw_plan
+from napari_blush.simulation.experiment_plan import (
+    ExperimentPlan,
+    box_for,
+    draw_plan,
+    draw_symmetry,
+)
 from napari_blush.simulation.half_map_pairs import (
     HalfMapPair,
-    Specimen,
-    make_specimen,
     simulate_pair,
 )
+from napari_blush.simulation.specimens import Specimen, make_specimen
 from napari_blush.simulation.structures import Structure
 from napari_blush.simulation.view_weights import ViewPlan
 
@@ -61,7 +67,8 @@ def simulated_pairs(
     generator : torch.Generator
         Decides all that is drawn.
     """
-    plan = draw_plan(structure.diameter, settings, generator)
+    structure, symmetry = _drawn_assembly(structure, settings, generator)
+    plan = draw_plan(structure.diameter, settings, generator, symmetry)
     if settings.level == "noise-model":
         yield NamedPair("", simulate_pair(structure, plan, generator))
         return
@@ -76,8 +83,20 @@ def simulated_pairs(
     else:
         diameter = structure.diameter
         yield from _from_refinement(
-            particles, specimen, scale * specimen.density, diameter, settings, generator
+            particles, specimen, scale * specimen.density, diameter, symmetry, settings, generator
         )
+
+
+def _drawn_assembly(
+    structure: Structure, settings: ExperimentSettings, generator: torch.Generator
+) -> tuple[Structure, GridSymmetry]:
+    """Make a symmetric assembly of a structure, unless it would take too large a box."""
+    symmetry = draw_symmetry(generator)
+    turned = structure.centered().rotated(random_rotations(1, generator)[0])
+    assembly = assembled(turned, symmetry, generator)
+    if box_for(assembly.diameter, settings) is None:
+        return structure, "C1"
+    return assembly, symmetry
 
 
 def _fewer(plan: ExperimentPlan, settings: ExperimentSettings, draw: torch.Generator) -> ViewPlan:
@@ -96,7 +115,8 @@ def _from_poses(
     )
     limit = plan.box_size * plan.voxel_size / plan.r_max
     steps = reconstruct_known_poses(
-        erroneous, ReconstructionSettings(device="cpu", max_resolution=limit)
+        erroneous,
+        ReconstructionSettings(device="cpu", max_resolution=limit, symmetry=plan.symmetry),
     )
     while True:
         try:
@@ -125,6 +145,7 @@ def _from_refinement(
     specimen: Specimen,
     truth: Volume,
     diameter: float,
+    symmetry: GridSymmetry,
     settings: ExperimentSettings,
     generator: torch.Generator,
 ) -> Iterator[NamedPair]:
@@ -140,6 +161,7 @@ def _from_refinement(
         initial_low_pass=coarse,
         max_iterations=settings.max_iterations,
         regularizer=settings.regularizer,
+        symmetry=symmetry,
         automatic_mask=bool(torch.rand(1, generator=generator) < 0.5),
         device="cpu",
         seed=int(torch.randint(2**31, (1,), generator=generator)),

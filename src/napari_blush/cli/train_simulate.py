@@ -3,6 +3,7 @@
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 import torch
@@ -110,14 +111,16 @@ def _row(
 ) -> PairRow:
     box_size = pair.half1.shape[-1]
     fsc = fourier_shell_correlation(pair.half1, pair.half2)
+    resolution = resolution_at(fsc, FSC_GOLD_STANDARD, box_size, pair.voxel_size)
     return PairRow(
         entry=entry,
         voxel_size=pair.voxel_size,
         box_size=box_size,
-        resolution_angstrom=resolution_at(fsc, FSC_GOLD_STANDARD, box_size, pair.voxel_size),
+        resolution_angstrom=resolution,
         cluster=chosen.cluster,
         split=split,
         source=f"simulated {settings.level}",
+        kept="yes" if isfinite(resolution) else "the halves have nothing in common",
     )
 
 

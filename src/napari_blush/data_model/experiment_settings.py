@@ -18,7 +18,7 @@ class ExperimentSettings(Settings):
     n_entries: int = Field(400, ge=1, description="Number of half-map pairs.")
     voxel_size: float = Field(3.0, gt=0, description="Voxel size in A.")
     box_size: int = Field(
-        64, ge=32, multiple_of=2, description="Least box in px; larger where a particle needs it."
+        48, ge=32, multiple_of=2, description="Least box in px; larger where a particle needs it."
     )
     resolution_finest: float = Field(
         6.0, gt=0, description="Finest resolution of the pairs that is drawn, in A."

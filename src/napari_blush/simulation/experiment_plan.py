@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from napari_blush.data_model.experiment_settings import ExperimentSettings
+from napari_blush.simulation.assemblies import GridSymmetry
 from napari_blush.simulation.view_weights import ViewKind, ViewPlan
 
 Surroundings = Literal["none", "micelle", "blobs"]
@@ -15,7 +16,8 @@ Surroundings = Literal["none", "micelle", "blobs"]
 _Choice = TypeVar("_Choice", bound=str)
 
 _FULLEST = 0.74  # of the box that a particle may fill
-_BOXES = (48, 64, 80, 96, 112, 128, 144, 160)
+_BOXES = (48, 56, 64, 72, 80, 96)
+_LARGEST_BOX = 96
 _SEARCH_SHELLS = 10  # that a refinement looks beyond its resolution
 
 
@@ -74,6 +76,14 @@ class ExperimentPlan:
         Angstrom; coarser than this the two halves share one map.
     mask_extension, mask_edge : float
         Angstrom, of the mask of the ordered molecule.
+    symmetry : {"C1", "C2", "C4", "D2", "D4"}
+        Of the reconstruction; the specimen must have it.
+    excess_noise : float
+        Amplitude of the noise in the middle of the particle beyond that of the solvent, by it:
+        what the aligning of images to noise brings there.
+    finer : bool
+        Whether the images had pixels finer than these voxels, so that the corners of the
+        transform are not empty.
     """
 
     box_size: int
@@ -96,6 +106,9 @@ class ExperimentPlan:
     join_resolution: float = 40.0
     mask_extension: float = 5.0
     mask_edge: float = 6.0
+    symmetry: GridSymmetry = "C1"
+    excess_noise: float = 0.0
+    finer: bool = False
 
 
 def box_for(diameter: float, settings: ExperimentSettings) -> int | None:
@@ -107,23 +120,36 @@ def box_for(diameter: float, settings: ExperimentSettings) -> int | None:
         Angstrom.
     settings : ExperimentSettings
     """
+    return min(_fitting_boxes(diameter, settings), default=None)
+
+
+def _fitting_boxes(diameter: float, settings: ExperimentSettings) -> list[int]:
     wanted = diameter / settings.voxel_size / _FULLEST
-    largest = max(96, settings.box_size)
+    largest = max(_LARGEST_BOX, settings.box_size)
     boxes = {settings.box_size, *_BOXES}
-    fitting = [box for box in boxes if settings.box_size <= box <= largest and box >= wanted]
-    return min(fitting, default=None)
+    return sorted(box for box in boxes if settings.box_size <= box <= largest and box >= wanted)
+
+
+def draw_symmetry(generator: torch.Generator) -> GridSymmetry:
+    """Draw a point group; two thirds have none."""
+    shares: dict[GridSymmetry, float] = {"C1": 0.66, "C2": 0.14, "C4": 0.08, "D2": 0.1, "D4": 0.02}
+    return _Draw(generator).one_of(shares)
 
 
 def draw_plan(
-    diameter: float, settings: ExperimentSettings, generator: torch.Generator
+    diameter: float,
+    settings: ExperimentSettings,
+    generator: torch.Generator,
+    symmetry: GridSymmetry = "C1",
 ) -> ExperimentPlan:
-    """Draw an experiment on a particle of this diameter (angstrom).
+    """Draw an experiment on a particle of this diameter (angstrom) and symmetry.
 
     Resolutions are drawn evenly on a logarithmic scale, or as evenly in frequency; views from a
     hundred to several thousand; a fourth of the experiments have preferred views.
     """
     draw = _Draw(generator)
-    box_size = box_for(diameter, settings) or settings.box_size
+    boxes = _fitting_boxes(diameter, settings) or [settings.box_size]
+    box_size = boxes[1] if len(boxes) > 1 and draw.happens(0.4) else boxes[0]
     length = box_size * settings.voxel_size
     fine = max(settings.resolution_finest, 2 * settings.voxel_size)
     coarse = max(settings.resolution_coarsest, fine)
@@ -135,6 +161,7 @@ def draw_plan(
     if draw.happens(0.6):
         r_max = min(nyquist, round(shell) + round(draw.between(3, 1.5 * _SEARCH_SHELLS)))
     surroundings: dict[Surroundings, float] = {"none": 0.62, "micelle": 0.2, "blobs": 0.18}
+    missing = 0.25 if symmetry == "C1" else 0.0  # of one copy: the others would have it still
     return ExperimentPlan(
         box_size=box_size,
         voxel_size=settings.voxel_size,
@@ -146,14 +173,17 @@ def draw_plan(
         b_spread=draw.between(0.5, 3.0),
         angle_error_deg=draw.between(0, 0.6) * resolution / diameter * 57.3 / 2,
         shift_error=draw.between(0, 0.15) * resolution,
-        missing_radius=draw.between(12, 0.25 * diameter + 12) if draw.happens(0.25) else 0.0,
+        missing_radius=draw.between(12, 0.25 * diameter + 12) if draw.happens(missing) else 0.0,
         flexible_radius=draw.between(12, 0.35 * diameter + 12) if draw.happens(0.5) else 0.0,
         flexible_b_factor=draw.logarithmic(100, 1500),
         surroundings=draw.one_of(surroundings),
         surroundings_contrast=draw.between(0.25, 1.0),
         surroundings_resolution=draw.between(14, 25),
-        off_center=draw.between(0, 3),
+        off_center=draw.between(0, 3) if symmetry == "C1" else 0.0,
         mask_extension=draw.between(4, 6),
+        symmetry=symmetry,
+        excess_noise=draw.between(0, 1) ** 2 if draw.happens(0.75) else 0.0,
+        finer=draw.happens(0.2),
     )
 
 

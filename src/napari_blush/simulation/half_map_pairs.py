@@ -15,19 +15,14 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from napari_blush.conventions import Spectrum, Volume
-from napari_blush.numerics.fft import irfftn_centered, rfftn_centered
+from napari_blush.numerics.fft import fourier_resize, irfftn_centered, rfftn_centered
 from napari_blush.numerics.masks import soft_sphere
-from napari_blush.numerics.rotations import random_rotations
+from napari_blush.numerics.point_group import symmetry_operators
 from napari_blush.numerics.shells import radius_grid, shell_index_grid, shell_mean, spectrum_to_grid
-from napari_blush.simulation.atomic_density import density_of_atoms
+from napari_blush.simulation.assemblies import GridSymmetry, grid_symmetrized
 from napari_blush.simulation.experiment_plan import ExperimentPlan
-from napari_blush.simulation.structures import (
-    Structure,
-    alignment_b_factors,
-    domain_profile,
-    with_thermal_b_factors,
-)
-from napari_blush.simulation.surroundings import distance_from_atoms, loose_blobs, micelle_belt
+from napari_blush.simulation.specimens import make_specimen
+from napari_blush.simulation.structures import Structure
 from napari_blush.simulation.view_weights import draw_squared_ctf, draw_views, weight_volume
 
 SNR_AT_THRESHOLD = 1 / 6
@@ -37,29 +32,10 @@ WEIGHT_FLOOR = 1e-3  # of the shell's mean weight, as the reconstruction has it
 CORNER_EDGE_PX = 3.0  # cosine edge beyond the sphere inscribed in the box
 RIM_PX = 4.0  # thickness of the shell of solvent whose mean density is called zero
 
-_ORDERED = 400.0  # angstrom squared of B-factor in excess, up to which atoms belong to the mask
-_PROTEIN_REACH = 3.0  # angstrom from the voxel of an atom to the surface of the molecule
 _SMOOTHED_SHELLS = 3  # over which signal and noise are averaged before they are compared
-_SOLVENT_SHARE = 0.45  # of the density of matter that is that of the solvent it displaces
-_SOLVENT_B_FACTOR = 170.0  # angstrom squared, how soft the displaced volume of an atom is
-_WIDEST_ATOM = 2000.0  # angstrom squared; wider ones only cost time
-_MARGIN_PX = 10  # voxels between atoms and the walls of the box their density is made in
-
-
-@dataclass(frozen=True, slots=True)
-class Specimen:
-    """What the microscope sees, on the grid of the half-maps.
-
-    Parameters
-    ----------
-    density : (n, n, n) float32
-        Everything that images share, as blurred as the poses' errors make it.
-    mask : (n, n, n) float32
-        Soft, in [0, 1]: the ordered molecule.
-    """
-
-    density: Volume
-    mask: Volume
+_INSIDE = 0.5  # of the mask
+_NO_WEIGHT = 1e-6  # of the largest
+_FINER = 1.5  # times the voxels along an edge, for images of finer pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,61 +79,36 @@ def simulate_pair(
     About half a second at a box of 64 on one core. The noise of the halves is independent but for
     what they share below ``plan.join_resolution``.
     """
+    if plan.finer:
+        return _coarsened(simulate_pair(structure, _finer(plan), generator), plan)
     specimen = make_specimen(structure, plan, generator)
     weights = draw_weights(plan, generator)
     signal = rfftn_centered(specimen.density)
-    noise = noise_spectrum(signal, weights, plan)
-    transforms = noisy_transforms(signal, weights, noise, plan, generator)
+    window = noise_window(specimen.mask, plan)
+    noise = noise_spectrum(signal, weights, plan, window)
+    transforms = noisy_transforms(signal, weights, noise, plan, generator, window)
     half1, half2 = (inside_sphere(irfftn_centered(half, plan.box_size)) for half in transforms)
     scale = (0.5 * (half1.var() + half2.var())).sqrt()
     return HalfMapPair(half1 / scale, half2 / scale, specimen.mask, plan.voxel_size)
 
 
-def make_specimen(
-    structure: Structure, plan: ExperimentPlan, generator: torch.Generator
-) -> Specimen:
-    """Put a structure into the box as the experiment found it: turned, incomplete, flexible.
+def _finer(plan: ExperimentPlan) -> ExperimentPlan:
+    """Return the plan on finer voxels; what went to Nyquist goes to the new one."""
+    box_size = 2 * round(_FINER * plan.box_size / 2)
+    r_max = box_size // 2 if plan.r_max == plan.box_size // 2 else plan.r_max
+    voxel_size = plan.voxel_size * plan.box_size / box_size
+    return replace(plan, finer=False, box_size=box_size, voxel_size=voxel_size, r_max=r_max)
 
-    Parameters
-    ----------
-    structure : Structure
-    plan : ExperimentPlan
-    generator : torch.Generator
 
-    Returns
-    -------
-    Specimen
-        Density in angstrom^-2 less that of the solvent.
-    """
-    structure = structure.centered().rotated(random_rotations(1, generator)[0])
-    if plan.missing_radius > 0:
-        kept = domain_profile(structure, plan.missing_radius, generator) < 0.5
-        structure = structure.selected(kept) if int(kept.sum()) > len(kept) // 3 else structure
-    structure = with_thermal_b_factors(structure, plan.b_factor, plan.b_spread)
-    flexible = torch.zeros_like(structure.b_factors)
-    if plan.flexible_radius > 0:
-        profile = domain_profile(structure, plan.flexible_radius, generator)
-        flexible = plan.flexible_b_factor * profile.to(flexible)
-    blur = alignment_b_factors(structure, plan.angle_error_deg, plan.shift_error)
-    structure = structure.blurred(flexible + blur)
-    offset = plan.off_center * torch.randn(3, generator=generator)
-    center = plan.box_size // 2 * plan.voxel_size
-    structure = replace(structure, positions=structure.positions + offset.to(structure.positions))
-    placed = structure.positions + center
-    density = _density(structure, plan)
-    distance = distance_from_atoms(placed, plan.box_size, plan.voxel_size)
-    density = density + _surroundings(density, distance, plan, generator)
-    ordered = placed[flexible < _ORDERED]
-    to_ordered = distance_from_atoms(
-        ordered if len(ordered) else placed, plan.box_size, plan.voxel_size
+def _coarsened(pair: HalfMapPair, plan: ExperimentPlan) -> HalfMapPair:
+    half1, half2, mask = (
+        fourier_resize(volume, plan.box_size) for volume in (pair.half1, pair.half2, pair.mask)
     )
-    beyond = to_ordered - _PROTEIN_REACH - plan.mask_extension
-    mask = 0.5 + 0.5 * torch.cos(torch.pi * (beyond / plan.mask_edge).clamp(0, 1))
-    return Specimen(density, mask)
+    return HalfMapPair(half1, half2, mask.clamp(0, 1), plan.voxel_size)
 
 
 def draw_weights(plan: ExperimentPlan, generator: torch.Generator) -> Float[Tensor, "2 n n half"]:
-    """Draw the views of both halves and return the weights of their reconstructions."""
+    """Draw the views of both halves and return their weights, before any symmetry."""
     axes = torch.randn(3, 3, generator=generator, dtype=torch.float64)
     weights = []
     for _ in range(2):
@@ -173,6 +124,7 @@ def noise_spectrum(
     signal: Complex[Tensor, "n n half"],
     weights: Float[Tensor, "2 n n half"],
     plan: ExperimentPlan,
+    window: Volume | None = None,
 ) -> Spectrum:
     """Return the power of the images' noise with which the halves reach the planned resolution.
 
@@ -181,7 +133,10 @@ def noise_spectrum(
     signal : (n, n, n // 2 + 1) complex
         Transform of the density.
     weights : (2, n, n, n // 2 + 1)
+        From ``draw_weights``.
     plan : ExperimentPlan
+    window : (n, n, n), optional
+        From ``noise_window``; default: noise that is even everywhere.
 
     Returns
     -------
@@ -194,7 +149,10 @@ def noise_spectrum(
     n = plan.box_size
     shells = torch.arange(n // 2 + 1, dtype=torch.float32)
     color = plan.color.power(shells / (n * plan.voxel_size))
-    at_unit_scale = noise_power(weights, color).mean(dim=0) * _sphere(n).square().mean()
+    weights = symmetrized(weights, plan.symmetry)
+    even = torch.ones(n, n, n) if window is None else window
+    inside = (_sphere(n) * even).square().mean()
+    at_unit_scale = noise_power(weights, color).mean(dim=0) * inside
     solved = (weights > 0).float().mean(dim=0)
     ratio = _smooth(shell_mean(signal.abs().square() * solved, n, 3)) / _smooth(at_unit_scale)
     shell = min(round(n * plan.voxel_size / plan.resolution), plan.r_max)
@@ -219,6 +177,7 @@ def noisy_transforms(
     noise: Spectrum,
     plan: ExperimentPlan,
     generator: torch.Generator,
+    window: Volume | None = None,
 ) -> Complex[Tensor, "2 n n half"]:
     """Solve both halves for data that were never images.
 
@@ -231,6 +190,8 @@ def noisy_transforms(
         From ``noise_spectrum``.
     plan : ExperimentPlan
     generator : torch.Generator
+    window : (n, n, n), optional
+        What the noise is multiplied by in real space, from ``noise_window``.
 
     Returns
     -------
@@ -239,18 +200,58 @@ def noisy_transforms(
     """
     n = plan.box_size
     amplitude = spectrum_to_grid(noise, n, 3).sqrt() * n**-1.5
+    copies = len(symmetry_operators(plan.symmetry))
     data = []
     for weight in weights:
         white = rfftn_centered(torch.randn(n, n, n, generator=generator))
-        data.append(weight * signal + amplitude * weight.sqrt() * white)
+        drawn = amplitude * weight.sqrt() * white
+        if copies > 1:
+            summed = copies * grid_symmetrized(irfftn_centered(drawn, n), plan.symmetry)
+            drawn = rfftn_centered(summed)
+        data.append(drawn)
+    weights = symmetrized(weights, plan.symmetry)
     shared = shell_index_grid(n, 3) <= ceil(n * plan.voxel_size / plan.join_resolution)
     mean_data, mean_weight = (data[0] + data[1]) / 2, weights.mean(dim=0)
     halves = []
     for own_data, own_weight in zip(data, weights, strict=True):
-        joined_data = torch.where(shared, mean_data, own_data)
-        joined_weight = torch.where(shared, mean_weight, own_weight)
-        halves.append(joined_data / _floored(joined_weight).clamp(min=1e-30))
+        weight = torch.where(shared, mean_weight, own_weight)
+        divisor = _floored(weight).clamp(min=1e-30)
+        solved = torch.where(shared, mean_data, own_data) / divisor * (weight > 0)
+        if window is not None:
+            solved = rfftn_centered(irfftn_centered(solved, n) * window)
+        halves.append(weight / divisor * signal + solved)
     return torch.stack(halves)
+
+
+def noise_window(mask: Volume, plan: ExperimentPlan) -> Volume:
+    r"""Return how strong noise is in real space, 1 far from the particle.
+
+    :math:`1 + a \exp(-r^2 / 2 s^2)` about the middle of the box, ``s`` half the radius of the
+    particle. Images are turned and moved to where their noise fits the reference, which is where
+    the particle is; refinements at low signal have up to twice the noise there.
+    """
+    n = mask.shape[-1]
+    axis = torch.arange(n, dtype=torch.float32) - n // 2
+    squared = axis[:, None, None] ** 2 + axis[:, None] ** 2 + axis**2
+    spread = (squared[mask > _INSIDE].max() if bool((mask > _INSIDE).any()) else squared.max()) / 4
+    return 1 + plan.excess_noise * torch.exp(-squared / (2 * spread))
+
+
+def symmetrized(
+    weights: Float[Tensor, "2 n n half"], symmetry: GridSymmetry
+) -> Float[Tensor, "2 n n half"]:
+    """Sum the weights over the copies of every view that a point group makes."""
+    copies, n = len(symmetry_operators(symmetry)), weights.shape[-2]
+    if copies == 1:
+        return weights
+    kernels = [
+        grid_symmetrized(irfftn_centered(w.to(torch.complex64), n), symmetry) for w in weights
+    ]
+    summed = torch.stack([copies * rfftn_centered(kernel).real for kernel in kernels])
+    # What the transforms round to is no weight, and nothing comes from beyond the last slice.
+    radius = radius_grid(n, 3)
+    reached = radius <= radius[(weights > 0).any(dim=0)].max()
+    return torch.where(reached & (summed > _NO_WEIGHT * summed.amax()), summed, 0.0)
 
 
 def inside_sphere(volume: Volume) -> Volume:
@@ -277,60 +278,3 @@ def _smooth(spectrum: Spectrum) -> Spectrum:
 
 def _sphere(box_size: int) -> Volume:
     return soft_sphere(box_size, box_size / 2, CORNER_EDGE_PX)
-
-
-def _density(structure: Structure, plan: ExperimentPlan) -> Volume:
-    """Make the density in a box that just holds the structure, less the solvent it displaces.
-
-    Solvent is taken away as a filter, ``1 - c exp(-B k^2 / 4)``: where matter is packed as protein
-    is, that is what a flat solvent in the structure's envelope does to the transform (correlation
-    0.97 and more in every shell to 6 A), it costs nothing, and parts that are blurred displace
-    blurred solvent.
-    """
-    reach = float(structure.positions.abs().max()) / plan.voxel_size
-    box_size = min(plan.box_size, 2 * (int(reach) + _MARGIN_PX))
-    vacuum = density_of_atoms(
-        structure.positions + box_size // 2 * plan.voxel_size,
-        structure.atomic_numbers,
-        structure.b_factors.clamp(max=_WIDEST_ATOM),
-        box_size=box_size,
-        voxel_size=plan.voxel_size,
-    )
-    squared = (radius_grid(box_size, 3) / (box_size * plan.voxel_size)).square()
-    solvent = _SOLVENT_SHARE * torch.exp(-0.25 * _SOLVENT_B_FACTOR * squared)
-    density = irfftn_centered(rfftn_centered(vacuum) * (1 - solvent), box_size)
-    before = plan.box_size // 2 - box_size // 2
-    return torch.nn.functional.pad(density, (before, plan.box_size - box_size - before) * 3)
-
-
-def _surroundings(
-    density: Volume, distance: Volume, plan: ExperimentPlan, generator: torch.Generator
-) -> Volume:
-    if plan.surroundings == "none":
-        return torch.zeros_like(density)
-    if plan.surroundings == "micelle":
-        height, thickness, axis = (
-            25 + 15 * float(torch.rand(1, generator=generator)),
-            10 + 20 * float(torch.rand(1, generator=generator)),
-            torch.randn(3, generator=generator),
-        )
-        shape = micelle_belt(
-            distance,
-            plan.voxel_size,
-            axis,
-            generator,
-            height=height,
-            thickness=thickness,
-            resolution=plan.surroundings_resolution,
-        )
-    else:
-        shape = loose_blobs(
-            distance,
-            plan.voxel_size,
-            generator,
-            count=int(torch.randint(1, 6, (1,), generator=generator)),
-            radius=12 + 10 * float(torch.rand(1, generator=generator)),
-            resolution=plan.surroundings_resolution,
-        )
-    molecule = density[distance < 2 * plan.voxel_size].mean().clamp(min=0)
-    return plan.surroundings_contrast * molecule * shape
