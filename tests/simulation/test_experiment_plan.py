@@ -26,7 +26,7 @@ def test_particles_that_fit_no_box_are_left_out() -> None:
     assert box_for(100.0, SETTINGS) == 48
     assert box_for(200.0, SETTINGS) == 96
     assert box_for(300.0, SETTINGS) is None
-    large = ExperimentSettings(box_size=160)
+    large = ExperimentSettings(largest_box=160)
     assert box_for(300.0, large) == 160
 
 

@@ -20,6 +20,12 @@ class ExperimentSettings(Settings):
     box_size: int = Field(
         48, ge=32, multiple_of=2, description="Least box in px; larger where a particle needs it."
     )
+    largest_box: int = Field(
+        96,
+        ge=32,
+        multiple_of=2,
+        description="Largest box in px; structures too large are left out.",
+    )
     resolution_finest: float = Field(
         6.0, gt=0, description="Finest resolution of the pairs that is drawn, in A."
     )
@@ -58,6 +64,11 @@ class ExperimentSettings(Settings):
             raise ValueError(
                 f"Resolutions from {self.resolution_finest:g} to {self.resolution_coarsest:g} A "
                 "were given; wanted the finer first."
+            )
+        if self.box_size > self.largest_box:
+            raise ValueError(
+                f"Boxes from {self.box_size} to {self.largest_box} px were given; wanted the "
+                "smaller first."
             )
         if self.mass_min > self.mass_max:
             raise ValueError(

@@ -17,7 +17,6 @@ _Choice = TypeVar("_Choice", bound=str)
 
 _FULLEST = 0.74  # of the box that a particle may fill
 _BOXES = (48, 56, 64, 72, 80, 96)
-_LARGEST_BOX = 96
 _SEARCH_SHELLS = 10  # that a refinement looks beyond its resolution
 
 
@@ -125,9 +124,9 @@ def box_for(diameter: float, settings: ExperimentSettings) -> int | None:
 
 def _fitting_boxes(diameter: float, settings: ExperimentSettings) -> list[int]:
     wanted = diameter / settings.voxel_size / _FULLEST
-    largest = max(_LARGEST_BOX, settings.box_size)
-    boxes = {settings.box_size, *_BOXES}
-    return sorted(box for box in boxes if settings.box_size <= box <= largest and box >= wanted)
+    least, largest = settings.box_size, settings.largest_box
+    boxes = {least, largest, *_BOXES}
+    return sorted(box for box in boxes if max(least, wanted) <= box <= largest)
 
 
 def draw_symmetry(generator: torch.Generator) -> GridSymmetry:
