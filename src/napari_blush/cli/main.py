@@ -42,6 +42,9 @@ def _run(given: list[str]) -> int:
     from napari_blush.cli.commands import COMMANDS, build_parser
     from napari_blush.cli.options import settings_from_options
 
+    # Commands of two words are written as one or as two.
+    if "-".join(given[:2]) in COMMANDS:
+        given = ["-".join(given[:2]), *given[2:]]
     parser = build_parser()
     options = parser.parse_args(given)
     if options.command is None:

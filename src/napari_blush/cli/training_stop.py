@@ -3,7 +3,6 @@
 import signal
 import threading
 from types import FrameType, TracebackType
-from typing import Self
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -15,7 +14,7 @@ class StopRequest:
         self.asked = False
         self._before: dict[signal.Signals, object] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 self._before[number] = signal.signal(number, self._note)

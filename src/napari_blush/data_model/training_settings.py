@@ -103,3 +103,28 @@ class TrainingSettings(Settings):
                 "none below zero and one above."
             )
         return self
+
+
+class PreparationSettings(Settings):
+    """Settings of the preparation of half-maps for training. The paper's value in brackets."""
+
+    voxel_size: float = Field(3.0, gt=0, description="Voxel size to train on in A [1.5].")
+    worst_resolution: float | None = Field(
+        None, gt=0, description="Drop pairs of a resolution above this, in A [4]."
+    )
+    validation_share: float = Field(
+        0.07, ge=0, lt=1, description="Share of the clusters that is kept for validation."
+    )
+    test_share: float = Field(
+        0.08, ge=0, lt=1, description="Share of the clusters that is kept for tests."
+    )
+    seed: int = Field(0, ge=0, description="Seed of the split.")
+
+    @model_validator(mode="after")
+    def _check_shares(self) -> "PreparationSettings":
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError(
+                f"Shares of {self.validation_share:g} and {self.test_share:g} were given for "
+                "validation and tests; wanted less than one together."
+            )
+        return self
