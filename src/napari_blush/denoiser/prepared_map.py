@@ -14,7 +14,7 @@ from napari_blush.denoiser.patches import BlockPlan, even_starts, squared_cosine
 from napari_blush.denoiser.support_masks import dilated, particle_sphere
 from napari_blush.denoiser.working_grid import WorkingGrid
 
-DEFAULT_STRIDE = 40 / 64  # of a block
+DEFAULT_STRIDE = 24 / 64  # of a block; docs/denoising.md shows what others cost
 _MARGIN = 4 / 64  # of a block: voxels that the network sees too little around
 _TINY = 1e-20  # a product of three ramps is small long before it is nothing
 
