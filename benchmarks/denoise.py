@@ -2,10 +2,10 @@
 
 Published: stride 20 of 64, one block at a time, float32 (mode ``release``). Ours: the defaults.
 Both on the same map in the same run, in CPU seconds, so that other work on the machine counts
-little. Boxes are of the denoiser's own voxels. A sample of the blocks is timed and scaled to all; the
-differences come from a box that both go through in full: to our windows and arithmetic at the
-published stride, one block at a time in float32, and to the published recipe as it stands, each
-over the standard deviation of the map inside the particle.
+little. Boxes are of the denoiser's own voxels. A sample of the blocks is timed and scaled to all;
+the differences come from a box that both go through in full: to our windows at the published
+stride, one block at a time in float32, and to the published recipe as it stands, each over the
+standard deviation of the map inside the particle.
 """
 
 import argparse
