@@ -100,8 +100,8 @@ def denoise_steps(
         inside = slice(prepared.before, prepared.before + prepared.size)
         density, network_mask = blend.mean(prepared.least_weight)[:, inside, inside, inside]
         return DenoisedVolume(
-            volume=grid.to_map(prepared.gain * density + prepared.offset).cpu(),
-            network_mask=grid.to_map(prepared.support * network_mask).clamp(0, 1).cpu(),
+            volume=grid.to_map(torch.addcmul(prepared.offset, prepared.gain, density)).cpu(),
+            network_mask=grid.to_map(network_mask * prepared.support).clamp_(0, 1).cpu(),
             nyquist_shell=grid.nyquist_shell,
             messages=tuple(messages),
         )

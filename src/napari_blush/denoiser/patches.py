@@ -103,7 +103,10 @@ class Blend:
             self._weight[place] += self._window
 
     def mean(self, least_weight: float) -> Float[Tensor, "c n n n"]:
-        """Return the means, 0 where the weights sum to less than ``least_weight``."""
+        """Return the means, 0 where the weights sum to less than ``least_weight``.
+
+        They take the place of the sums: nothing can be added afterwards.
+        """
         covered = self._weight >= least_weight
-        divisor = self._weight.where(covered, 1.0)
-        return torch.where(covered, self._sums / divisor, 0.0)
+        self._weight.masked_fill_(~covered, 1.0)
+        return self._sums.div_(self._weight).mul_(covered)

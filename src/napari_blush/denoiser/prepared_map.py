@@ -85,7 +85,7 @@ def prepare_default(
         before=before,
         size=n,
         gain=mask * scale,
-        offset=torch.full_like(mask, level),
+        offset=torch.tensor(level, device=mask.device).expand_as(mask),
         support=mask,
         least_weight=_TINY,
     )
