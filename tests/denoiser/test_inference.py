@@ -155,7 +155,8 @@ def test_masked_out_blocks_are_not_run_and_change_nothing() -> None:
     network = Smoothing()
     found = denoise_volume(volume, 3.0, Net(network), options).volume
     # The sphere is 100 A wide with its edge: 34 voxels, of the 64 of the box.
-    assert len(network.batches) <= 4**3
+    everywhere = next(denoise_steps(volume, 3.0, Net(network))).total
+    assert len(network.batches) < 0.2 * everywhere
     blurred = functional.avg_pool3d(volume[None, None], 3, 1, padding=1)[0, 0]
     inside = soft_sphere(64, 8.0, 0.0) > 0
     torch.testing.assert_close(found[inside], blurred[inside], atol=1e-4, rtol=0)
