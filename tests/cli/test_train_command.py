@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -233,3 +235,22 @@ def test_a_second_signal_interrupts_at_once() -> None:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(folder: Path) -> None:
+    command = [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+        "-m", "napari_blush", "train", str(folder / "pairs"), "--output", str(folder / "out"),
+        *SMALL,
+    ]  # fmt: skip
+    outcome = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert outcome.returncode == 0, outcome.stderr
+    assert outcome.stdout.count("All 4 steps are done.") == 1
+    together = read_state(folder / "out" / "checkpoint.pt")
+    assert together.step == 4
+    assert train(folder, "--output", str(folder / "alone")) == 0
+    alone = read_state(folder / "alone" / "checkpoint.pt")
+    assert any(
+        not torch.equal(alone.network[name], tensor) for name, tensor in together.network.items()
+    )

@@ -233,6 +233,13 @@ def test_a_step_without_finite_gradient_leaves_the_weights(pairs: list[TrainingP
         assert torch.equal(ours, theirs)
 
 
+def test_steps_seeds_and_processes_draw_differently() -> None:
+    given = [(0, 1, 0), (0, 2, 0), (1, 1, 0), (0, 1, 1), (2**40, 1, 0), (0, 2**40, 0)]
+    drawn = [float(torch.rand((), generator=step_generator(*numbers))) for numbers in given]
+    assert len(set(drawn)) == len(given)
+    assert drawn[0] == float(torch.rand((), generator=step_generator(0, 1)))
+
+
 def test_layers_draw_what_the_step_determines() -> None:
     def drawn(step: int) -> Tensor:
         with random_state_of(step_generator(0, step), torch.device("cpu")):

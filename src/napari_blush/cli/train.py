@@ -8,6 +8,9 @@
     DIR/steps.tsv              means over the steps between two lines of the log
     DIR/fsc.tsv                correlation of each shell at each validation
     DIR/settings.yaml
+
+With several GPUs: ``torchrun --nproc-per-node N -m napari_blush train ...``; the batch size is that
+of each process.
 """
 
 from argparse import Namespace
@@ -23,9 +26,11 @@ from napari_blush.cli.training_folder import TrainingFolders
 from napari_blush.cli.training_stop import StopRequest
 from napari_blush.data_model.training_settings import TrainingSettings
 from napari_blush.denoiser.training.checkpoint import TrainingState, read_state, write_state
-from napari_blush.denoiser.training.events import CheckpointDue
+from napari_blush.denoiser.training.compute import chosen_device
+from napari_blush.denoiser.training.events import CheckpointDue, TrainingEvent, TrainingStep
 from napari_blush.denoiser.training.pairs import TrainingPair, read_pairs
 from napari_blush.denoiser.training.trainer import Trainer
+from napari_blush.denoiser.training.workers import join_workers, leave_workers
 from napari_blush.denoiser.weights import load_denoiser, save_denoiser
 from napari_blush.denoiser.weights_record import WeightsRecord
 from napari_blush.errors import TrainingError, WeightsError
@@ -40,9 +45,18 @@ _ARCHITECTURE = ("width", "depth", "block_size")
 def execute(settings: TrainingSettings, options: Namespace) -> int:
     """Train on what ``options`` names; return the exit code."""
     report = Report()
-    output: Path = options.output
     source = TrainingFolders(options.folders)
     trainer = new_trainer(settings, options, source, report)
+    try:
+        if trainer.workers.is_first:
+            return followed(trainer, options.output, report)
+        return in_the_background(trainer)
+    finally:
+        leave_workers(trainer.workers)
+
+
+def followed(trainer: Trainer, output: Path, report: Report) -> int:
+    """Train, keep and print; return the exit code."""
     output.mkdir(parents=True, exist_ok=True)
     write_settings(output, trainer.settings)
     log = TrainingLog(output, report, resumed_at=trainer.step, log_every=trainer.settings.log_every)
@@ -51,7 +65,7 @@ def execute(settings: TrainingSettings, options: Namespace) -> int:
             log.tell(event)
             if isinstance(event, CheckpointDue):
                 keep(output, trainer, event.state)
-            elif stop.asked and trainer.step:
+            elif is_stopped(trainer, event, stop):
                 keep(output, trainer, trainer.state())
                 report.line(
                     f"Stopped: step {trainer.step} is kept; the same command with --resume goes on "
@@ -60,6 +74,20 @@ def execute(settings: TrainingSettings, options: Namespace) -> int:
                 return _EXIT_INTERRUPTED
     report.line(f"Weights {output / WEIGHTS_NAME}.")
     return 0
+
+
+def in_the_background(trainer: Trainer) -> int:
+    """Train beside the process that writes; return the exit code."""
+    with StopRequest() as stop:
+        for event in trainer.run():
+            if is_stopped(trainer, event, stop):
+                return _EXIT_INTERRUPTED
+    return 0
+
+
+def is_stopped(trainer: Trainer, event: TrainingEvent, stop: StopRequest) -> bool:
+    """Return whether a step was done and any process was asked to stop."""
+    return isinstance(event, TrainingStep) and trainer.workers.any(stop.asked, trainer.device)
 
 
 def new_trainer(
@@ -86,7 +114,10 @@ def new_trainer(
         for pair in read_pairs(source, split):
             pairs[split].append(pair)
             report.progress.update(f"Reading {split} pairs", len(pairs[split]), total)
-    trainer = Trainer(settings, pairs["train"], pairs["validation"], weights)
+    workers, device = join_workers(chosen_device(settings.device))
+    trainer = Trainer(
+        settings, pairs["train"], pairs["validation"], weights, workers=workers, device=device
+    )
     if weights is not None and abs(denoiser.voxel_size / trainer.voxel_size - 1) > 1e-3:
         raise TrainingError(
             f"The weights work on voxels of {denoiser.voxel_size:g} A and the pairs have "

@@ -1,6 +1,7 @@
 """Where and how a training computes: device, precision, and randomness that a step determines."""
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
 
 import torch
@@ -51,10 +52,14 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")
 
 
-def step_generator(seed: int, step: int) -> torch.Generator:
-    """Return the generator of a step: the same whether a training was interrupted or not."""
-    # Neighboring seeds of one step are as far apart as neighboring steps of one seed.
-    return torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
+def step_generator(seed: int, step: int, rank: int = 0) -> torch.Generator:
+    """Return the generator of a step: the same whether a training was interrupted or not.
+
+    Processes that train together, of different ``rank``, have each their own.
+    """
+    # The generator of the CPU looks at the last 32 bits of a seed only.
+    digest = hashlib.sha256(f"{seed} {step} {rank}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:4], "big"))
 
 
 @contextlib.contextmanager

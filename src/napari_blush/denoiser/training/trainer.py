@@ -30,9 +30,12 @@ from napari_blush.denoiser.training.loss import LossTerms, training_loss
 from napari_blush.denoiser.training.pairs import TrainingPair
 from napari_blush.denoiser.training.validation import Validation
 from napari_blush.denoiser.training.views import ViewMaker
+from napari_blush.denoiser.training.workers import Workers
 from napari_blush.errors import TrainingError
 
 _MEAN_WARMUP = 10.0
+_RANK_OF_ALL = 4095
+"""Stands for what all processes draw alike."""
 
 
 class Trainer:
@@ -45,6 +48,10 @@ class Trainer:
         All of one voxel size.
     weights : dict of str to Tensor, optional
         To start from; default: random ones of the seed.
+    workers : Workers, optional
+        The processes that train together; each draws a batch of its own.
+    device : torch.device, optional
+        Default: that of the settings.
 
     Raises
     ------
@@ -58,6 +65,9 @@ class Trainer:
         training: Sequence[TrainingPair],
         validation: Sequence[TrainingPair],
         weights: dict[str, Tensor] | None = None,
+        *,
+        workers: Workers | None = None,
+        device: torch.device | None = None,
     ) -> None:
         if not training:
             raise TrainingError(
@@ -67,7 +77,8 @@ class Trainer:
         self.settings, self.pairs = settings, training
         self.step = 0
         self.voxel_size = training[0].info.voxel_size
-        self.device = chosen_device(settings.device)
+        self.workers = workers or Workers()
+        self.device = device or chosen_device(settings.device)
         self.precision = chosen_precision(settings.precision, self.device)
         self.network = self._new_network()
         self.mean_network = self._new_network()
@@ -137,7 +148,8 @@ class Trainer:
             if self._time_is_short(time.monotonic() - began, self.step - first_step + 1):
                 yield StepsReplanned(self.settings.steps)
             last = self.step == self.settings.steps
-            if self.n_validation and (last or self.step % settings.validation_every == 0):
+            due = last or self.step % settings.validation_every == 0
+            if self.n_validation and due and self.workers.is_first:
                 yield self._validation.run(self.mean_network, self.step)
             if last or time.monotonic() - kept > 60 * settings.checkpoint_minutes:
                 yield CheckpointDue(self.state())
@@ -151,7 +163,9 @@ class Trainer:
         """
         settings = self.settings
         plateau = 1 - settings.decay_fraction
-        if settings.minutes is None or elapsed < 60 * settings.minutes * plateau:
+        if settings.minutes is None:
+            return False
+        if not self.workers.any(elapsed >= 60 * settings.minutes * plateau, self.device):
             return False
         left = round(done * settings.decay_fraction / plateau) if plateau > 0 else 0
         steps = min(settings.steps, self.step + left)
@@ -162,7 +176,11 @@ class Trainer:
         """Do the next step."""
         began = time.perf_counter()
         settings, number = self.settings, self.step + 1
-        generator = step_generator(settings.seed, number)
+        # The number of passes is that of all processes: none waits for another.
+        odds = torch.tensor(settings.recycling_odds)
+        common = step_generator(settings.seed, number, _RANK_OF_ALL)
+        recycled = int(torch.multinomial(odds, 1, generator=common))
+        generator = step_generator(settings.seed, number, self.workers.rank)
         pairs = self._draw_pairs(generator)
         drawn = draw_augmentation(
             settings,
@@ -170,9 +188,6 @@ class Trainer:
             [pair.box_size for pair in pairs],
             self.voxel_size,
             generator,
-        )
-        recycled = int(
-            torch.multinomial(torch.tensor(settings.recycling_odds), 1, generator=generator)
         )
         views = self._views.make(pairs, drawn, generator)
         prepared = time.perf_counter()
@@ -201,6 +216,7 @@ class Trainer:
     def _descend(self, terms: LossTerms) -> float:
         self._optimizer.zero_grad(set_to_none=True)
         torch.autograd.backward(terms.total)
+        self.workers.average_gradients(self.network.parameters())
         norm = torch.nn.utils.clip_grad_norm_(
             self.network.parameters(), self.settings.gradient_clip
         )

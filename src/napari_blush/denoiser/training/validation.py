@@ -8,17 +8,12 @@ from torch import Tensor
 from napari_blush.data_model.training_settings import TrainingSettings
 from napari_blush.denoiser.network import BlushUNet
 from napari_blush.denoiser.training.augmentation import Augmentation, draw_augmentation
-from napari_blush.denoiser.training.compute import autocast, step_generator
+from napari_blush.denoiser.training.compute import autocast
 from napari_blush.denoiser.training.events import ValidationResult
 from napari_blush.denoiser.training.loss import first_inputs, training_loss
 from napari_blush.denoiser.training.pairs import TrainingPair
 from napari_blush.denoiser.training.views import ViewMaker, Views
 from napari_blush.numerics.shells import shell_sum
-
-_STREAM = 2**40
-"""Steps from here on are the seeds of validation: training never comes so far."""
-
-_TRAINING_SEED = 0
 
 
 class Validation:
@@ -82,7 +77,7 @@ class Validation:
         )
 
     def _augmented(self, pair: TrainingPair, index: int) -> Views:
-        generator = step_generator(_TRAINING_SEED, _STREAM + index)
+        generator = torch.Generator().manual_seed(index)
         drawn = draw_augmentation(
             self._settings, [pair.inside], [pair.box_size], self._views.voxel_size, generator
         )
@@ -90,7 +85,7 @@ class Validation:
 
     def _plain(self, pair: TrainingPair, index: int) -> Views:
         """Return blocks as they are: nothing rotated, filtered or added."""
-        generator = step_generator(_TRAINING_SEED, _STREAM + index)
+        generator = torch.Generator().manual_seed(index)
         chosen = torch.randint(len(pair.inside), (2,), generator=generator)
         centers = pair.inside[chosen]
         b = len(centers)
