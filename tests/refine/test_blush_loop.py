@@ -92,7 +92,8 @@ def one_iteration(settings, problem, regularizer, state=None):
 def marked_run(tiny, settings_for, drain):
     """Two iterations and the last one with a denoiser that leaves its mark."""
     settings = settings_for(first_iteration_cc=False, automatic_mask=False, threads=1)
-    return drain(run(settings, tiny.particles, tiny.start, regularizer=blush(marked)))
+    regularizer = blush(marked, gain=False)
+    return drain(run(settings, tiny.particles, tiny.start, regularizer=regularizer))
 
 
 def test_references_carry_the_mark_and_results_do_not(marked_run) -> None:
@@ -113,6 +114,18 @@ def test_references_carry_the_mark_and_results_do_not(marked_run) -> None:
         *last.references,
     ):
         assert mark_in(volume) < 0.1
+
+
+def test_what_no_other_half_confirms_is_taken_from_the_references(
+    marked_run, tiny, settings_for
+) -> None:
+    """The same mark, with the gain: the denoised map carries it, the reference a trace."""
+    settings = settings_for(first_iteration_cc=False, automatic_mask=False, threads=1)
+    made = results_of(one_iteration(settings, tiny, blush(marked)))[0]
+    assert mark_in(made.denoised_maps.half1) > 0.3
+    without = results_of(marked_run[0])[0]
+    for number in (0, 1):
+        assert mark_in(made.references[number]) < 0.3 * mark_in(without.references[number])
 
 
 def test_the_last_iteration_is_the_same_whatever_denoises(tiny, settings_for, drain) -> None:
@@ -180,9 +193,11 @@ def test_poison_in_one_half_stays_there(tiny, settings_for, half: int) -> None:
     torch.manual_seed(0)
     network = BlushUNet(width=2, depth=2).eval().requires_grad_(False)
     denoiser = KnownDenoiser(network, block_size=16)
-    # Without trailing: the cut-off is what both halves together say.
+    # Without the numbers that both halves together give: the cut-off, and a gain for each shell.
     good, evil = (
-        results_of(one_iteration(settings, problem, BlushRegularizer(denoiser, trailing=False)))[0]
+        results_of(
+            one_iteration(settings, problem, BlushRegularizer(denoiser, trailing=False, gain=False))
+        )[0]
         for problem in (clean, bad)
     )
     mine = 2 - half

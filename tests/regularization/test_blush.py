@@ -12,7 +12,7 @@ from napari_blush.denoiser.inference import denoise_volume
 from napari_blush.denoiser.network import BlushUNet
 from napari_blush.denoiser.weights import save_denoiser
 from napari_blush.errors import WeightsError
-from napari_blush.numerics.filters import low_pass_at_shell
+from napari_blush.numerics.filters import apply_spectrum, low_pass_at_shell
 from napari_blush.numerics.map_symmetry import rotate_map
 from napari_blush.numerics.masks import soft_sphere
 from napari_blush.numerics.point_group import symmetry_operators
@@ -21,6 +21,7 @@ from napari_blush.regularization.blush import UNSAFE, BlushRegularizer, blush_of
 from napari_blush.regularization.classification import ClassBlush, ClassMap
 from napari_blush.regularization.guard import regularized
 from napari_blush.regularization.registry import make_regularizer
+from napari_blush.regularization.shell_gain import shell_gain
 from napari_blush.regularization.spectral_trailing import cutoff_shell
 
 CPU = torch.device("cpu")
@@ -54,7 +55,7 @@ def by_shell(volume: torch.Tensor) -> torch.Tensor:
 
 def test_each_half_is_denoised_cut_off_and_nothing_else(given, identity, drain) -> None:
     """With a denoiser that does nothing the reference is the low-passed unfiltered half."""
-    made = made_of(BlushRegularizer(identity), given, drain)
+    made = made_of(BlushRegularizer(identity, gain=False), given, drain)
     options = DenoiseOptions(particle_diameter=given.particle_diameter)
     for half, reference, denoised in zip(
         (given.unfiltered.half1, given.unfiltered.half2),
@@ -78,16 +79,18 @@ def test_nothing_passes_the_cutoff(given, identity, drain) -> None:
         assert float(amplitude[CUTOFF + 2 :].max()) < 1e-3 * float(amplitude.max())
 
 
-def test_the_grey_scale_is_that_of_the_truth(pair, drain) -> None:
+@pytest.mark.parametrize("gain", [True, False])
+def test_the_grey_scale_is_that_of_the_truth(pair, drain, gain: bool) -> None:
     """A linear denoiser that knows the signal-to-noise ratio: SNR / (1 + SNR) of the truth."""
     given = replace(pair.given, particle_diameter=85.0)
-    made = made_of(BlushRegularizer(pair.wiener(64, 3.0)), given, drain)
+    made = made_of(BlushRegularizer(pair.wiener(64, 3.0), gain=gain), given, drain)
     inside = soft_sphere(32, 10.0, 3.0)
     truth = torch.fft.fftn(pair.density * inside)
     axis = torch.fft.fftfreq(32, 1 / 32)
     shells = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).norm(dim=0).round()
     expected = pair.ratio / (1 + pair.ratio)
     assert cutoff_shell(given.fsc, 3) == 9
+    allowed = 0.13 if gain else 0.08  # the gain is measured, on a few hundred coefficients
     for reference, wiener in zip(
         made.references, (given.wiener.half1, given.wiener.half2), strict=True
     ):
@@ -95,10 +98,10 @@ def test_the_grey_scale_is_that_of_the_truth(pair, drain) -> None:
         for shell in range(2, 8):  # signal above noise; shell 1 has few coefficients
             here = shells == shell
             energy = (truth[here].abs() ** 2).sum()
-            gain = float((seen[here] * truth[here].conj()).real.sum() / energy)
+            there = float((seen[here] * truth[here].conj()).real.sum() / energy)
             baseline = float((base[here] * truth[here].conj()).real.sum() / energy)
-            assert gain == pytest.approx(float(expected[shell]), abs=0.08), shell
-            assert gain == pytest.approx(baseline, abs=0.05), shell
+            assert there == pytest.approx(float(expected[shell]), abs=allowed), shell
+            assert there == pytest.approx(baseline, abs=allowed), shell
 
 
 def test_the_scale_of_the_data_is_carried_through(given, drain) -> None:
@@ -159,10 +162,35 @@ def test_symmetry_is_imposed_again(given, make_denoiser, drain, symbol: str) -> 
 
 def test_halves_do_not_know_of_each_other(given, identity, drain) -> None:
     other = replace(given, unfiltered=replace(given.unfiltered, half2=-given.unfiltered.half1))
-    first = made_of(BlushRegularizer(identity), given, drain)
-    second = made_of(BlushRegularizer(identity), other, drain)
+    first = made_of(BlushRegularizer(identity, gain=False), given, drain)
+    second = made_of(BlushRegularizer(identity, gain=False), other, drain)
     assert torch.equal(first.references[0], second.references[0])
     assert not torch.equal(first.references[1], second.references[1])
+
+
+def test_one_number_for_each_shell_is_all_that_passes_between_halves(
+    given, identity, drain
+) -> None:
+    made = made_of(BlushRegularizer(identity), given, drain)
+    plain = made_of(BlushRegularizer(identity, gain=False), given, drain)
+    gain = shell_gain(plain.denoised, (given.unfiltered.half1, given.unfiltered.half2))
+    for number in (0, 1):
+        assert torch.equal(made.denoised[number], plain.denoised[number])
+        expected = apply_spectrum(plain.references[number], gain)
+        assert torch.allclose(made.references[number], expected, atol=1e-5)
+
+
+def test_the_weights_of_a_bad_denoiser_do_not_matter_for_the_scale(
+    given, make_denoiser, drain
+) -> None:
+    """Half of everything, or twice everything: the other half puts it right."""
+    made = [
+        made_of(BlushRegularizer(make_denoiser(lambda blocks, f=factor: f * blocks)), given, drain)
+        for factor in (0.7, 1.0, 1.6)
+    ]
+    for other in (made[0], made[2]):
+        difference = other.references[0] - made[1].references[0]
+        assert float(difference.std()) < 0.02 * float(made[1].references[0].std())
 
 
 def test_it_says_how_far_it_is(given, identity, drain) -> None:
@@ -194,7 +222,7 @@ def test_closing_stops_within_a_batch(given, make_denoiser) -> None:
 def test_the_weights_are_named_once_and_trailing_off_is_told_as_unsafe(
     given, identity, drain
 ) -> None:
-    regularizer = BlushRegularizer(identity, label="somebody's 2", trailing=False)
+    regularizer = BlushRegularizer(identity, label="somebody's 2", trailing=False, gain=False)
     first, second = (made_of(regularizer, given, drain) for _ in range(2))
     assert first.messages[0] == "Half-maps are denoised with somebody's 2."
     assert UNSAFE in first.messages

@@ -102,6 +102,11 @@ class RefinementSettings(Settings):
         description="Cut denoised references off two shells short of where the FSC falls below "
         "0.143; off is unsafe.",
     )
+    denoiser_gain: bool = Field(
+        True,
+        description="Scale each shell of the denoised maps to what the other half's unfiltered "
+        "map confirms.",
+    )
     denoiser_stride: int | None = Field(
         None,
         ge=1,

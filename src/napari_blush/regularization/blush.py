@@ -9,10 +9,12 @@ from collections.abc import Generator
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.denoiser.denoise_options import BlockDenoiser, DenoisedVolume, DenoiseOptions
 from napari_blush.denoiser.weights import load_denoiser
+from napari_blush.numerics.filters import apply_spectrum
 from napari_blush.numerics.shells import shell_to_resolution
 from napari_blush.regularization.denoised_maps import denoised_steps, symmetrized
 from napari_blush.regularization.regularizer import (
@@ -20,6 +22,7 @@ from napari_blush.regularization.regularizer import (
     RegularizationProgress,
     Regularized,
 )
+from napari_blush.regularization.shell_gain import shell_gain
 from napari_blush.regularization.spectral_trailing import (
     SpectralLimit,
     has_agreement,
@@ -44,6 +47,8 @@ class BlushRegularizer:
         Mask and diameter are those of the run.
     trailing : bool
         Off is unsafe, and says so.
+    gain : bool
+        Scale each shell to what the other half confirms (``shell_gain``).
     label : str
         What is said of the denoiser in the first iteration.
     provenance : str
@@ -58,11 +63,13 @@ class BlushRegularizer:
         options: DenoiseOptions | None = None,
         *,
         trailing: bool = True,
+        gain: bool = True,
         label: str = "weights of no name",
         provenance: str = "",
     ) -> None:
         self.provenance = provenance
-        self._denoiser, self._trailing, self._label = denoiser, trailing, label
+        self._denoiser, self._label = denoiser, label
+        self._trailing, self._gain = trailing, gain
         self._options = DenoiseOptions() if options is None else options
         self._has_told = False
 
@@ -81,17 +88,25 @@ class BlushRegularizer:
         limit = spectral_limit(
             given.fsc, made[0].nyquist_shell, given.shared_shell, trailing=self._trailing
         )
-        denoised = [symmetrized(half.volume, given.symmetry_operators) for half in made]
+        first, second = (symmetrized(half.volume, given.symmetry_operators) for half in made)
+        scaled = self._scaled((first, second), given)
         wiener = (given.wiener.half1, given.wiener.half2)
-        first, second = (
-            limited(half, base, limit) for half, base in zip(denoised, wiener, strict=True)
-        )
+        references = [limited(half, base, limit) for half, base in zip(scaled, wiener, strict=True)]
         return Regularized(
-            references=(first, second),
+            references=(references[0], references[1]),
             cutoff_shell=limit.shell,
-            denoised=(denoised[0], denoised[1]),
+            denoised=(first, second),
             messages=self._messages(given, made, limit),
         )
+
+    def _scaled(
+        self, denoised: tuple[Tensor, Tensor], given: RegularizationInput
+    ) -> tuple[Tensor, Tensor]:
+        if not self._gain:
+            return denoised
+        unfiltered = (given.unfiltered.half1, given.unfiltered.half2)
+        gain = shell_gain(denoised, unfiltered, given.mask)
+        return apply_spectrum(denoised[0], gain), apply_spectrum(denoised[1], gain)
 
     def _messages(
         self, given: RegularizationInput, made: list[DenoisedVolume], limit: SpectralLimit
@@ -126,6 +141,7 @@ def blush_of_settings(settings: RefinementSettings, device: torch.device) -> Blu
         denoiser.to(device),
         DenoiseOptions(stride=settings.denoiser_stride, memory_bytes=memory),
         trailing=settings.spectral_trailing,
+        gain=settings.denoiser_gain,
         label=str(record),
         provenance=f"{record.name} {record.version}, sha256 {record.sha256}",
     )
