@@ -1,1 +1,80 @@
-"""Shows a run in napari and lets a person start, pause, steer and stop it."""
+"""Shows a run in napari and lets a person start, pause, steer and stop it.
+
+What the manifest names is here, and each loads its module when it is first used: napari's start
+pays for none of it, and none imports torch before there is something to compute.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import napari  # type: ignore[import-untyped]
+    from qtpy.QtWidgets import QWidget
+
+LayerTuple = tuple[Any, dict[str, Any], str]
+"""What napari makes a layer of: data, keyword arguments, kind."""
+
+Reader = Callable[[str | list[str]], list[LayerTuple]]
+
+_RUN_MARK = "settings.yaml"
+
+
+def map_reader(path: str | list[str]) -> Reader | None:
+    """Return a reader of maps and image stacks, None for what is neither (a micrograph)."""
+    from napari_blush.plugin.reader import can_read_maps, read_maps
+
+    return read_maps if can_read_maps(path) else None
+
+
+def particle_reader(path: str | list[str]) -> Reader | None:
+    """Return a reader of particle STAR files, None for other tables."""
+    from napari_blush.plugin.reader import can_read_particles, read_particle_stacks
+
+    return read_particle_stacks if can_read_particles(path) else None
+
+
+def run_reader(path: str | list[str]) -> Reader | None:
+    """Return a reader of run folders, None for other folders."""
+    paths = [path] if isinstance(path, str) else path
+    folders = [Path(one).parent if Path(one).name == _RUN_MARK else Path(one) for one in paths]
+    if not all((folder / _RUN_MARK).is_file() for folder in folders):
+        return None
+    from napari_blush.plugin.run_reader import read_runs
+
+    return read_runs
+
+
+def write_mrc(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
+    """Write an image layer as a map with voxel size and origin."""
+    from napari_blush.plugin.writer import write_layer
+
+    return write_layer(path, data, attributes)
+
+
+def sample_maps() -> Sequence[LayerTuple]:
+    """Return the maps of the sample data: truth, start map and mask."""
+    from napari_blush.plugin.sample_data import maps
+
+    return maps()
+
+
+def sample_particles() -> Sequence[LayerTuple]:
+    """Return the particle images of the sample data."""
+    from napari_blush.plugin.sample_data import particles
+
+    return particles()
+
+
+def refine_widget(napari_viewer: "napari.viewer.Viewer") -> "QWidget":
+    """Return the dock that runs a refinement."""
+    from napari_blush.plugin.widgets.refine import RefineWidget
+
+    return RefineWidget(napari_viewer)
+
+
+def denoise_widget(napari_viewer: "napari.viewer.Viewer") -> "QWidget":
+    """Return the dock that denoises maps."""
+    from napari_blush.plugin.widgets.denoise import DenoiseWidget
+
+    return DenoiseWidget(napari_viewer)

@@ -1,0 +1,1 @@
+"""Curves beside the maps."""

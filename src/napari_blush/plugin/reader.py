@@ -1,0 +1,177 @@
+"""Maps and particle images as napari layers: in angstrom, right-handed, stacks left on disk."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from napari_blush.data_model.particles import Particles
+from napari_blush.errors import BlushError
+from napari_blush.io.mrc import MrcStack, read_map
+from napari_blush.io.mrc_header import read_header
+from napari_blush.io.star import pose_columns, read_particles
+from napari_blush.io.star_table import read_star
+from napari_blush.plugin import LayerTuple
+from napari_blush.plugin.layer_looks import map_arguments
+
+MAP_SUFFIXES = (".mrc", ".map", ".ccp4")
+STACK_SUFFIXES = (".mrcs", ".st")
+
+_IMAGE_COLUMN = "rlnImageName"
+_LIMITS_IMAGES = 50
+_LIMITS_SIGMA = 3.0
+
+
+class ImagesOnDisk:
+    """Particle images as the array-like that napari slices; each is read when it is looked at.
+
+    Parameters
+    ----------
+    particles : Particles or MrcStack
+    """
+
+    dtype = np.dtype(np.float32)
+
+    def __init__(self, source: Particles | MrcStack) -> None:
+        self._source = source
+        self.shape = (len(source), *self._read(np.array([0])).shape[1:])
+        self.ndim = len(self.shape)
+        self.size = int(np.prod(self.shape))
+
+    def __getitem__(self, key: Any) -> npt.NDArray[np.float32]:
+        first, *rest = key if isinstance(key, tuple) else (key,)
+        index = np.arange(len(self))[first]
+        images = self._read(np.atleast_1d(index))
+        chosen: npt.NDArray[np.float32] = images if np.ndim(index) else images[0]
+        return chosen[(slice(None), *rest) if np.ndim(index) else tuple(rest)]
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.asarray(self[:], dtype=dtype)
+
+    def _read(self, index: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        if isinstance(self._source, MrcStack):
+            images = self._source.read(index)
+        else:
+            images = self._source.images.read(torch.from_numpy(index))
+        array: npt.NDArray[np.float32] = images.numpy()
+        return array
+
+
+def can_read_maps(path: str | list[str]) -> bool:
+    """Return whether all of these are cubic maps or image stacks; reads headers alone."""
+    return all(_is_map(Path(one)) or _is_stack(Path(one)) for one in _listed(path))
+
+
+def read_maps(path: str | list[str]) -> list[LayerTuple]:
+    """Read maps and image stacks, a layer each."""
+    return [
+        map_layer(one) if _is_map(one) else stack_layer(one) for one in map(Path, _listed(path))
+    ]
+
+
+def map_layer(path: Path, name: str = "", **changes: Any) -> LayerTuple:
+    """Read a map as an image layer that knows its file, voxel size and origin.
+
+    Parameters
+    ----------
+    path : Path
+    name : str, optional
+        Default: the file's.
+    **changes
+        Other arguments of the layer.
+    """
+    found = read_map(path, allow_odd=True)
+    values = found.volume.numpy()
+    arguments = map_arguments(values, found.voxel_size, name or path.stem, found.origin_angstrom)
+    return values, {**arguments, "metadata": {"path": str(path)}, **changes}, "image"
+
+
+def stack_layer(path: Path) -> LayerTuple:
+    """Return an image stack, read as it is looked at."""
+    stack = MrcStack(path)
+    return _images_layer(ImagesOnDisk(stack), stack.pixel_size, path, {})
+
+
+def can_read_particles(path: str | list[str]) -> bool:
+    """Return whether all of these are STAR files of particles."""
+    try:
+        return all(
+            any(_IMAGE_COLUMN in block.columns for block in read_star(Path(one)).values())
+            for one in _listed(path)
+        )
+    except BlushError:
+        return False
+
+
+def read_particle_stacks(path: str | list[str]) -> list[LayerTuple]:
+    """Read the images that STAR files name, a stack each, with CTF and pose of every image."""
+    return [particles_layer(Path(one)) for one in _listed(path)]
+
+
+def particles_layer(path: Path) -> LayerTuple:
+    """Return the images of a particle file as a stack, its columns beside it."""
+    particles = read_particles(path)
+    images = ImagesOnDisk(particles)
+    return _images_layer(images, particles.optics_groups[0].pixel_size, path, features(particles))
+
+
+def features(particles: Particles) -> dict[str, npt.NDArray[np.generic]]:
+    """Return CTF, half and, where they are known, pose of each particle as columns."""
+    columns: dict[str, npt.NDArray[np.generic]] = {
+        "defocus_u_angstrom": particles.defocus[:, 0].numpy(),
+        "defocus_v_angstrom": particles.defocus[:, 1].numpy(),
+        "defocus_angle_deg": particles.defocus[:, 2].numpy(),
+        "phase_shift_deg": particles.phase_shift_deg.numpy(),
+        "optics_group": particles.optics_group_index.numpy() + 1,
+        "random_subset": particles.random_subset.numpy(),
+    }
+    return {**columns, **(pose_columns(particles.poses) if particles.has_poses else {})}
+
+
+def _images_layer(
+    images: ImagesOnDisk,
+    pixel_size: float | None,
+    path: Path,
+    columns: dict[str, npt.NDArray[np.generic]],
+) -> LayerTuple:
+    some = images[np.linspace(0, len(images) - 1, min(_LIMITS_IMAGES, len(images))).astype(int)]
+    middle, spread = float(some.mean()), float(some.std()) or 1.0
+    known = pixel_size is not None
+    arguments = {
+        "name": path.stem,
+        "contrast_limits": (middle - _LIMITS_SIGMA * spread, middle + _LIMITS_SIGMA * spread),
+        "scale": (1.0, pixel_size or 1.0, pixel_size or 1.0),
+        "units": ("pixel", *(("angstrom",) * 2 if known else ("pixel",) * 2)),
+        "axis_labels": ("particle", "y", "x"),
+        "metadata": {"path": str(path), "features": columns},
+    }
+    return images, arguments, "image"
+
+
+def _is_map(path: Path) -> bool:
+    """Return whether the file holds a cube, by its header."""
+    if path.suffix.lower() not in MAP_SUFFIXES:
+        return False
+    try:
+        sections, rows, columns = read_header(path).shape
+    except BlushError:
+        return False
+    return sections == rows == columns > 1
+
+
+def _is_stack(path: Path) -> bool:
+    if path.suffix.lower() not in STACK_SUFFIXES:
+        return False
+    try:
+        return len(MrcStack(path)) > 0
+    except BlushError:
+        return False
+
+
+def _listed(path: str | list[str]) -> list[str]:
+    return [path] if isinstance(path, str) else path

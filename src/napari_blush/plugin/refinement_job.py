@@ -1,0 +1,114 @@
+"""A refinement from files to a run folder, as events; loaded where it computes."""
+
+from collections.abc import Generator
+from pathlib import Path
+
+from torch import Tensor
+
+from napari_blush.data_model.particles import Particles
+from napari_blush.data_model.results import RefinementResult
+from napari_blush.errors import RefinementError
+from napari_blush.io.cryosparc import read_cryosparc
+from napari_blush.io.mrc import read_map
+from napari_blush.io.run_folder import RunWriter
+from napari_blush.io.run_history import append_history
+from napari_blush.io.run_state import last_whole_iteration, load_state
+from napari_blush.io.star import read_particles
+from napari_blush.plugin.job_description import JobDescription
+from napari_blush.refine.events import (
+    IterationFinished,
+    IterationStarted,
+    Message,
+    RefinementEvent,
+    RunFinished,
+    RunStarted,
+)
+from napari_blush.refine.run import run
+from napari_blush.refine.state import RefinementState, state_from_plain, state_to_plain
+from napari_blush.refine.steering import Steering
+
+
+def refinement_events(
+    job: JobDescription, steering: Steering
+) -> Generator[RefinementEvent, None, RefinementResult]:
+    """Read the files of a job, refine, and write each event that is worth it before telling it.
+
+    The run folder is held until the generator ends or is closed.
+
+    Raises
+    ------
+    BlushError
+        In one sentence, when a file cannot be read or the run cannot start or go on.
+    """
+    particles = particles_of(job.particles)
+    reference = read_map(job.reference)
+    mask = None if job.settings.solvent_mask is None else read_map(job.settings.solvent_mask)
+    with RunWriter(job.output, job.settings, particles, resume=job.resume) as writer:
+        for text in writer.messages:
+            yield Message(text)
+        events = run(
+            job.settings,
+            particles,
+            (reference.volume, reference.voxel_size),
+            mask=None if mask is None else (mask.volume, mask.voxel_size),
+            resume_from=last_state(job.output) if job.resume else None,
+            steering=steering,
+        )
+        keeper = RunKeeper(writer)
+        try:
+            for event in events:
+                keeper(event)
+                yield event
+                if isinstance(event, RunFinished):
+                    return event.result
+        finally:
+            events.close()
+    raise RefinementError("The run ended without a result; continue it from its run folder.")
+
+
+def particles_of(path: Path) -> Particles:
+    """Read a RELION STAR file or, by its suffix, a CryoSPARC ``.cs`` file."""
+    return read_cryosparc(path) if path.suffix == ".cs" else read_particles(path)
+
+
+def last_state(folder: Path) -> RefinementState | None:
+    """Return the state to go on from, None where no iteration is whole."""
+    if last_whole_iteration(folder) is None:
+        return None
+    _, tensors, numbers = load_state(folder)
+    return state_from_plain(tensors, numbers)
+
+
+class RunKeeper:
+    """Writes each whole iteration, and at the end the maps.
+
+    The last iteration, on all data, is kept with the end of the run and not as an iteration to go
+    on from: a run that is cut short in it does it again.
+
+    Parameters
+    ----------
+    writer : RunWriter
+    """
+
+    def __init__(self, writer: RunWriter) -> None:
+        self._writer = writer
+        self._is_last = False
+        self._random_subset: Tensor | None = None
+
+    def __call__(self, event: RefinementEvent) -> None:
+        """Keep what an event carries; returns when it is on the disk."""
+        match event:
+            case RunStarted(regularizer=regularizer):
+                self._writer.write_regularizer(regularizer)
+            case IterationStarted(final=final):
+                self._is_last = final
+            case IterationFinished(result=result, state=state):
+                self._random_subset = state.random_subset
+                if not self._is_last:
+                    tensors, numbers = state_to_plain(state)
+                    self._writer.write_iteration(result, state.random_subset, tensors, numbers)
+            case RunFinished(result=result):
+                if self._random_subset is None:
+                    raise RefinementError("A run ended before its first iteration; run it anew.")
+                append_history(self._writer.folder, result.last_iteration)
+                self._writer.write_result(result, self._random_subset)

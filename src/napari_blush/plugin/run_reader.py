@@ -1,0 +1,67 @@
+"""A run folder as layers: the maps of its last whole iteration, and the final ones if there are."""
+
+from pathlib import Path
+
+from napari_blush.errors import RunFolderError
+from napari_blush.io.run_state import last_whole_iteration
+from napari_blush.plugin import LayerTuple
+from napari_blush.plugin.layer_looks import TAG
+from napari_blush.plugin.layers import ROLES
+from napari_blush.plugin.reader import map_layer
+
+_FILES = {
+    "reference": "{stem}_half1_class001.mrc",
+    "half1": "{stem}_half1_class001_unfil.mrc",
+    "half2": "{stem}_half2_class001_unfil.mrc",
+    "denoised1": "{stem}_half1_class001_denoised.mrc",
+    "denoised2": "{stem}_half2_class001_denoised.mrc",
+}
+_FINAL = "run_class001.mrc"
+
+
+def read_runs(path: str | list[str]) -> list[LayerTuple]:
+    """Read run folders, named by themselves or by the settings file in them.
+
+    Raises
+    ------
+    RunFolderError
+        When a folder holds no whole iteration yet.
+    """
+    paths = [Path(one) for one in ([path] if isinstance(path, str) else path)]
+    folders = [one if one.is_dir() else one.parent for one in paths]
+    return [layer for folder in folders for layer in run_layers(folder)]
+
+
+def run_layers(folder: Path) -> list[LayerTuple]:
+    """Return the maps of a run folder, the final one visible, else the reference."""
+    files = run_files(folder)
+    shown = "final" if "final" in files else "reference"
+    run = folder.resolve().name
+    layers = []
+    for role, (file, iteration) in files.items():
+        tag = {TAG: {"run": run, "role": role, "iteration": iteration, "folder": str(folder)}}
+        looks = {name: value for name, value in ROLES[role].arguments.items() if name != "visible"}
+        data, arguments, kind = map_layer(file, f"{run} · {ROLES[role].title}", **looks)
+        arguments["metadata"] = {**arguments["metadata"], **tag}
+        layers.append((data, {**arguments, "visible": role == shown}, kind))
+    return layers
+
+
+def run_files(folder: Path) -> dict[str, tuple[Path, int]]:
+    """Return the map of each role with its iteration, of those that are there.
+
+    Raises
+    ------
+    RunFolderError
+        When nothing is there to be shown.
+    """
+    last = last_whole_iteration(folder)
+    if last is None:
+        raise RunFolderError(
+            f"Run folder {folder} holds no whole iteration yet; wanted at least one; open it again "
+            "when the run has come further."
+        )
+    stem = f"run_it{last:03d}"
+    files = {role: (folder / name.format(stem=stem), last) for role, name in _FILES.items()}
+    files["final"] = folder / _FINAL, last
+    return {role: found for role, found in files.items() if found[0].is_file()}

@@ -1,0 +1,1 @@
+"""Docks and what they are made of."""

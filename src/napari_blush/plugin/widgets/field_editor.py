@@ -1,0 +1,120 @@
+"""One field of a settings class as a magicgui widget, and the reason when it is wrong."""
+
+from pathlib import Path
+from typing import Any
+
+from magicgui.types import FileDialogMode
+from magicgui.widgets import (
+    CheckBox,
+    ComboBox,
+    FileEdit,
+    FloatSpinBox,
+    LineEdit,
+    SpinBox,
+)
+from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
+
+from napari_blush.plugin.field_facts import FieldFacts
+
+_LARGEST = 1_000_000
+_DECIMALS = 3
+_LABEL_WIDTH = 132
+
+
+class FieldEditor(QObject):
+    """A label, a widget and a line for what is wrong, in one row of a grid.
+
+    Parameters
+    ----------
+    facts : FieldFacts
+    parent : QWidget
+    """
+
+    changed = Signal(str)
+
+    def __init__(self, facts: FieldFacts, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.facts = facts
+        self.widget = _widget_of(facts)
+        self.widget.tooltip = facts.tooltip
+        self.label = QLabel(facts.label)
+        self.label.setToolTip(facts.tooltip)
+        self.label.setWordWrap(True)
+        self.label.setFixedWidth(_LABEL_WIDTH)
+        self.problem = QLabel()
+        self.problem.setWordWrap(True)
+        self.problem.setObjectName("problem")
+        self.problem.hide()
+        # A long text must not widen the dock.
+        self.native.setMinimumWidth(60)
+        self.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        self.widget.changed.connect(self._tell)
+
+    @property
+    def native(self) -> QWidget:
+        """The widget as the toolkit knows it."""
+        native: QWidget = self.widget.native
+        return native
+
+    def add_to(self, grid: QGridLayout) -> None:
+        """Add the row at the end of a grid of two columns."""
+        row = grid.rowCount()
+        grid.addWidget(self.label, row, 0)
+        grid.addWidget(self.native, row, 1)
+        grid.addWidget(self.problem, row + 1, 0, 1, 2)
+
+    def value(self) -> Any:
+        """Return what is entered, for the settings class to judge."""
+        value = self.widget.value
+        if isinstance(self.widget, LineEdit):
+            text = str(value).strip()
+            return None if self.facts.may_be_none and not text else text
+        if isinstance(self.widget, FileEdit):
+            return None if value in (None, Path(), Path(".")) else value
+        return value
+
+    def set_value(self, value: Any) -> None:
+        """Enter a value."""
+        if isinstance(self.widget, LineEdit):
+            shown = "" if value is None else value
+            self.widget.value = f"{shown:g}" if isinstance(shown, float) else str(shown)
+        else:
+            self.widget.value = value
+
+    def complain(self, sentence: str) -> None:
+        """Say what is wrong, or with nothing that all is well."""
+        self.problem.setText(sentence)
+        self.problem.setVisible(bool(sentence))
+        self.problem.setStyleSheet("color: #e06c5a;")
+
+    def enable(self, enabled: bool, reason: str = "") -> None:
+        """Let the field be changed, or say why it cannot be."""
+        self.native.setEnabled(enabled)
+        text = self.facts.tooltip if enabled else f"{self.facts.tooltip}\n{reason}"
+        self.native.setToolTip(text)
+        self.label.setToolTip(text)
+
+    def _tell(self) -> None:
+        self.changed.emit(self.facts.name)
+
+
+def _widget_of(facts: FieldFacts) -> Any:
+    """Return the widget that suits a field, showing its default."""
+    low = -_LARGEST if facts.low is None else facts.low
+    high = _LARGEST if facts.high is None else facts.high
+    if facts.kind is bool:
+        return CheckBox(value=facts.default, text="")
+    if facts.choices:
+        return ComboBox(choices=facts.choices, value=facts.default)
+    if facts.kind is Path:
+        return FileEdit(mode=FileDialogMode.EXISTING_FILE, nullable=True, value=facts.default)
+    if facts.may_be_none or facts.kind is str:
+        shown = "" if facts.default is None else facts.default
+        edit = LineEdit(value=f"{shown:g}" if isinstance(shown, float) else shown)
+        edit.native.setPlaceholderText("default" if facts.may_be_none else "")
+        return edit
+    if facts.kind is int:
+        return SpinBox(value=facts.default, min=int(low), max=int(high))
+    step = 10.0**-_DECIMALS if high <= 1 else 0.5
+    return FloatSpinBox(value=facts.default, min=low, max=high, step=step)

@@ -1,0 +1,128 @@
+"""Files that napari opens through the plugin, and maps that it saves."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from napari_blush.errors import MrcFileError, RunFolderError
+from napari_blush.io.mrc import read_map, write_map, write_stack
+from napari_blush.io.star import read_particles
+from napari_blush.plugin import (
+    map_reader,
+    particle_reader,
+    run_reader,
+    sample_maps,
+    sample_particles,
+    write_mrc,
+)
+
+N, VOXEL = 6, 2.5
+SAMPLE = Path(__file__).parents[2] / "sample_data"
+
+
+@pytest.fixture
+def volume(generator) -> torch.Tensor:
+    return torch.randn(N, N, N, generator=generator)
+
+
+@pytest.fixture
+def map_file(tmp_path, volume) -> Path:
+    write_map(tmp_path / "some.mrc", volume, VOXEL, (10.0, 20.0, 30.0))
+    return tmp_path / "some.mrc"
+
+
+def test_a_map_opens_in_angstrom_where_it_lies(map_file, volume) -> None:
+    ((data, arguments, kind),) = map_reader(str(map_file))(str(map_file))
+    assert kind == "image"
+    assert np.array_equal(data, volume.numpy())
+    assert arguments["name"] == "some"
+    assert arguments["scale"] == (VOXEL,) * 3
+    assert arguments["units"] == ("angstrom",) * 3
+    assert arguments["translate"] == (30.0, 20.0, 10.0)
+    low, high = arguments["contrast_limits"]
+    assert low <= arguments["iso_threshold"] <= high
+
+
+def test_a_saved_layer_is_the_map_that_was_opened(map_file, volume, tmp_path) -> None:
+    ((data, arguments, _),) = map_reader(str(map_file))(str(map_file))
+    again = tmp_path / "again.mrc"
+    assert write_mrc(str(again), data, arguments) == [str(again)]
+    found = read_map(again)
+    assert torch.equal(found.volume, volume)
+    assert found.voxel_size == pytest.approx(VOXEL)
+    assert found.origin_angstrom == pytest.approx((10.0, 20.0, 30.0))
+
+
+def test_nanometres_are_written_in_angstrom(tmp_path, volume) -> None:
+    attributes = {"scale": (0.25,) * 3, "units": ("nanometer",) * 3, "translate": (1.0, 0.0, 0.0)}
+    write_mrc(str(tmp_path / "nm.mrc"), volume.numpy(), attributes)
+    found = read_map(tmp_path / "nm.mrc")
+    assert found.voxel_size == pytest.approx(2.5)
+    assert found.origin_angstrom == pytest.approx((0.0, 0.0, 10.0))
+
+
+@pytest.mark.parametrize(
+    ("shape", "attributes"),
+    [
+        ((2, 4, 4), {"scale": (1.0,) * 3}),
+        ((4, 4), {"scale": (1.0,) * 2}),
+        ((4, 4, 4), {"scale": (1.0, 2.0, 1.0)}),
+        ((4, 4, 4), {"scale": (-1.0,) * 3}),
+        ((4, 4, 4), {"scale": (1.0,) * 3, "units": ("second",) * 3}),
+    ],
+)
+def test_what_is_no_map_is_not_written(tmp_path, shape, attributes) -> None:
+    with pytest.raises(MrcFileError, match="wanted"):
+        write_mrc(str(tmp_path / "no.mrc"), np.zeros(shape, np.float32), attributes)
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_not_ours_is_left_to_others(tmp_path) -> None:
+    write_stack(tmp_path / "micrograph.mrc", torch.zeros(1, 8, 8), 1.0)
+    (tmp_path / "text.mrc").write_text("no map")
+    (tmp_path / "other.star").write_text("data_\nloop_\n_some #1\n1\n")
+    (tmp_path / "broken.star").write_text("no table")
+    for name in ("micrograph.mrc", "text.mrc", "missing.mrc", "text.txt"):
+        assert map_reader(str(tmp_path / name)) is None
+    for name in ("other.star", "broken.star", "missing.star"):
+        assert particle_reader(str(tmp_path / name)) is None
+    assert run_reader(str(tmp_path)) is None
+
+
+def test_a_stack_is_read_as_it_is_looked_at(tmp_path, generator) -> None:
+    images = torch.randn(5, 8, 8, generator=generator)
+    write_stack(tmp_path / "stack.mrcs", images, 1.5)
+    ((data, arguments, _),) = map_reader(str(tmp_path / "stack.mrcs"))(str(tmp_path / "stack.mrcs"))
+    assert data.shape == (5, 8, 8)
+    assert arguments["scale"] == (1.0, 1.5, 1.5)
+    assert np.array_equal(data[3], images[3].numpy())
+    assert np.array_equal(data[(-1, slice(None), slice(2, 4))], images[-1, :, 2:4].numpy())
+    assert np.array_equal(data[1:4:2, 0], images[1:4:2, 0].numpy())
+    assert np.array_equal(np.asarray(data), images.numpy())
+
+
+def test_a_particle_file_opens_as_a_stack_with_its_columns() -> None:
+    path = str(SAMPLE / "truth" / "truth_poses.star")
+    ((data, arguments, _),) = particle_reader(path)(path)
+    particles = read_particles(path)
+    assert data.shape == (500, 64, 64)
+    assert np.array_equal(data[7], particles.images.read(torch.tensor([7]))[0].numpy())
+    columns = arguments["metadata"]["features"]
+    assert np.array_equal(columns["defocus_u_angstrom"], particles.defocus[:, 0].numpy())
+    assert {len(column) for column in columns.values()} == {500}
+    assert "rlnAngleRot" in columns
+
+
+def test_sample_data_open() -> None:
+    names = [arguments["name"] for _, arguments, _ in sample_maps()]
+    assert names == ["CFTR, truth", "CFTR, start map", "CFTR, mask"]
+    ((data, _, _),) = sample_particles()
+    assert data.shape == (500, 64, 64)
+
+
+def test_a_run_without_an_iteration_is_refused_in_words(tmp_path) -> None:
+    (tmp_path / "settings.yaml").write_text("settings: {}")
+    with pytest.raises(RunFolderError, match="no whole iteration"):
+        run_reader(str(tmp_path))(str(tmp_path))

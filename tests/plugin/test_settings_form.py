@@ -1,0 +1,122 @@
+"""A form shows a settings class, gives back what was entered, and says what is wrong with it."""
+
+from pathlib import Path
+
+import pytest
+from qtpy.QtWidgets import QLabel
+
+from napari_blush.data_model.denoise_settings import DenoiseSettings
+from napari_blush.data_model.settings import RefinementSettings
+from napari_blush.errors import SettingsError
+from napari_blush.plugin.field_facts import facts_of
+from napari_blush.plugin.widgets.settings_form import SettingsForm
+
+BASIC = ("particle_diameter", "symmetry", "regularizer", "device")
+CLASSES = [RefinementSettings, DenoiseSettings]
+
+
+@pytest.fixture
+def form(application):
+    form = SettingsForm(
+        RefinementSettings,
+        BASIC,
+        left_out=("solvent_mask",),
+        choices={"regularizer": ("smoothness", "blush")},
+    )
+    yield form
+    form.deleteLater()
+
+
+@pytest.mark.parametrize("settings", CLASSES)
+def test_a_fresh_form_gives_the_defaults(application, settings) -> None:
+    form = SettingsForm(settings, [])
+    assert form.value() == settings()
+    assert set(form.editors) == set(settings.model_fields)
+    form.deleteLater()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"particle_diameter": 123.5, "symmetry": "D2", "regularizer": "blush", "device": "cpu"},
+        {"initial_low_pass": None, "threads": 3, "adaptive_fraction": 0.95, "tau2_fudge": 2.5},
+        {"solvent_mask": Path("some/mask.mrc"), "zero_mask": False, "healpix_order": 4},
+        {"memory_limit": 2.0, "denoiser_stride": 16, "precision": "tf32", "seed": 7},
+    ],
+)
+def test_settings_come_back_as_they_went_in(form, changes) -> None:
+    settings = RefinementSettings(**changes)
+    form.set_value(settings)
+    assert form.value() == settings
+    form.restore_defaults()
+    kept = {"solvent_mask": settings.solvent_mask}
+    assert form.value() == RefinementSettings(**kept)
+
+
+@pytest.mark.parametrize("text", ["-3", "0", "wide", "1,5"])
+def test_what_is_wrong_is_said_beside_the_field(form, text) -> None:
+    told = []
+    form.value_changed.connect(told.append)
+    form.editors["particle_diameter"].set_value(text)
+    assert told == ["particle_diameter"]
+    problem = form.editors["particle_diameter"].problem
+    assert not problem.isHidden()
+    assert "wanted a number above 0, or nothing for the default" in problem.text()
+    with pytest.raises(SettingsError, match="Particle diameter"):
+        form.value()
+    form.editors["particle_diameter"].set_value("")
+    assert problem.isHidden()
+    assert form.value().particle_diameter is None
+
+
+def test_setting_all_is_told_once(form) -> None:
+    told = []
+    form.value_changed.connect(told.append)
+    form.set_value(RefinementSettings(symmetry="C4", seed=3))
+    assert told == [""]
+
+
+def test_fields_know_unit_bounds_and_relions_name() -> None:
+    facts = facts_of(RefinementSettings, "particle_diameter")
+    assert facts.label == "Particle diameter (Å)"
+    assert "[Mask diameter]" in facts.tooltip
+    assert facts_of(RefinementSettings, "offset_range").label.endswith("(px)")
+    assert facts_of(RefinementSettings, "memory_limit").label.endswith("(GB)")
+    order = facts_of(RefinementSettings, "healpix_order")
+    assert (order.low, order.high) == (0, 7)
+    assert order.wanted == "a whole number from 0 to 7"
+
+
+@pytest.mark.parametrize("settings", CLASSES)
+def test_every_field_is_explained(settings) -> None:
+    for name in settings.model_fields:
+        assert len(facts_of(settings, name).tooltip) > 10, name
+
+
+def test_numbers_cannot_leave_their_bounds(form) -> None:
+    editor = form.editors["healpix_order"].native
+    editor.setValue(99)
+    assert form.value().healpix_order == 7
+
+
+def test_a_field_that_cannot_be_changed_says_why(form) -> None:
+    form.enable(["symmetry"], False, "only at the start")
+    editor = form.editors["symmetry"]
+    assert not editor.native.isEnabled()
+    assert "only at the start" in editor.native.toolTip()
+    form.enable(["symmetry"], True)
+    assert editor.native.isEnabled()
+    assert "only at the start" not in editor.native.toolTip()
+
+
+def test_choices_can_be_exchanged_and_keep_what_was_chosen(form) -> None:
+    form.set_value(RefinementSettings(regularizer="blush"))
+    form.set_choices("regularizer", ["smoothness", "another"])
+    assert form.value().regularizer == "blush"
+
+
+def test_the_form_fits_a_narrow_dock(form) -> None:
+    form.expert.expand(animate=False)
+    form.adjustSize()
+    assert form.minimumSizeHint().width() <= 330
+    assert all(label.wordWrap() for label in form.findChildren(QLabel) if len(label.text()) > 30)
