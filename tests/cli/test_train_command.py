@@ -237,6 +237,19 @@ def test_a_second_signal_interrupts_at_once() -> None:
     assert signal.getsignal(signal.SIGTERM) is before
 
 
+def test_pairs_that_do_not_fit_into_memory_are_read_from_files(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(folder, "--output", str(folder / "in_memory")) == 0
+    # Room for one pair of the three.
+    assert train(folder, "--memory-limit", "0.00012") == 0
+    assert "2 pairs do not fit into memory" in capsys.readouterr().out
+    states = [read_state(folder / name / "checkpoint.pt") for name in ("in_memory", "out")]
+    for name, tensor in states[0].network.items():
+        assert torch.equal(tensor, states[1].network[name])
+    assert not list((folder / "out").glob("maps/*"))
+
+
 @pytest.mark.slow
 def test_two_processes_train_together(folder: Path) -> None:
     command = [

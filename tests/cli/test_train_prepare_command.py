@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from napari_blush.cli import train_prepare
 from napari_blush.cli.half_map_search import find_pairs
 from napari_blush.cli.main import main
 from napari_blush.cli.training_folder import TrainingFolders
@@ -161,13 +162,21 @@ def test_a_resolution_can_be_asked_for(source: Path) -> None:
     assert all("wanted 10.2 A or better" in row["kept"] for row in rows.values())
 
 
-def test_clusters_are_not_split(source: Path) -> None:
+def test_clusters_are_not_split(
+    source: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     table = source.parent / "clusters.tsv"
     table.write_text("emd_1234\tA\nplain\tA\n")
-    _, rows = prepare(source, "--clusters", str(table), "--validation-share", "0.5")
+    options = ("--clusters", str(table), "--validation-share", "0.9", "--test-share", "0.05")
+    _, rows = prepare(source, *options)
+    assert {row["split"] for row in rows.values()} == {"train"}
+    assert "Too few pairs to hold some out" in capsys.readouterr().out
+    monkeypatch.setattr(train_prepare, "_CLUSTERS_TO_SPLIT", 2)
+    _, rows = prepare(source, *options)
     assert rows["plain"]["cluster"] == rows["emd_1234"]["cluster"] == "A"
-    assert rows["plain"]["split"] == rows["emd_1234"]["split"]
-    assert rows["Refine3D_run_class001_unfil"]["cluster"] == "Refine3D_run_class001_unfil"
+    for row in rows.values():
+        assert row["split"] == split_of(row["cluster"], 0.9, 0.05, 0)
+    assert "validation" in {row["split"] for row in rows.values()}
 
 
 def test_splits_have_their_shares_and_do_not_depend_on_others() -> None:

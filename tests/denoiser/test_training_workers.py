@@ -23,7 +23,7 @@ def _work(rank: int, folder: str) -> None:
     workers.average_gradients(parameters)
     agreed = [workers.any(rank == 1, CPU), workers.any(False, CPU)]
     torch.save([parameters[0].grad, parameters[1].grad, agreed], Path(folder) / f"{rank}.pt")
-    leave_workers(workers)
+    leave_workers()
 
 
 @pytest.mark.slow
@@ -49,4 +49,4 @@ def test_one_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert float(parameter.grad) == 1
     assert workers.any(True, CPU)
     assert not workers.any(False, CPU)
-    leave_workers(workers)
+    leave_workers()

@@ -154,7 +154,8 @@ def _train_files(parser: argparse.ArgumentParser) -> None:
         "--from",
         dest="start_from",
         metavar="WEIGHTS",
-        help="fine-tune these weights: a name of 'weights list', or a file",
+        help="fine-tune these weights: a name of 'weights list', or a file; the learning rate is "
+        "2e-4 then, where no other is given",
     )
     parser.add_argument(
         "--resume", action="store_true", help="go on from the checkpoint in the output folder"

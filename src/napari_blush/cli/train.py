@@ -8,11 +8,15 @@
     DIR/steps.tsv              means over the steps between two lines of the log
     DIR/fsc.tsv                correlation of each shell at each validation
     DIR/settings.yaml
+    DIR/maps/                  while it runs, half-maps that do not fit into memory
 
 With several GPUs: ``torchrun --nproc-per-node N -m napari_blush train ...``; the batch size is that
 of each process.
 """
 
+import contextlib
+import os
+import shutil
 from argparse import Namespace
 from pathlib import Path
 
@@ -28,31 +32,40 @@ from napari_blush.data_model.training_settings import TrainingSettings
 from napari_blush.denoiser.training.checkpoint import TrainingState, read_state, write_state
 from napari_blush.denoiser.training.compute import chosen_device
 from napari_blush.denoiser.training.events import CheckpointDue, TrainingEvent, TrainingStep
+from napari_blush.denoiser.training.pair_files import PairFiles, bytes_of_pair
 from napari_blush.denoiser.training.pairs import TrainingPair, read_pairs
 from napari_blush.denoiser.training.trainer import Trainer
 from napari_blush.denoiser.training.workers import join_workers, leave_workers
 from napari_blush.denoiser.weights import load_denoiser, save_denoiser
 from napari_blush.denoiser.weights_record import WeightsRecord
+from napari_blush.denoiser.working_memory import free_bytes
 from napari_blush.errors import TrainingError, WeightsError
 from napari_blush.io.atomic import write_bytes
 
 CHECKPOINT_NAME = "checkpoint.pt"
 WEIGHTS_NAME = "weights.safetensors"
+FILES_NAME = "maps"
 _EXIT_INTERRUPTED = 130
 _ARCHITECTURE = ("width", "depth", "block_size")
+_FINE_TUNING_RATE = 2e-4
+"""Where nothing else is asked for: what was learned is not to be lost in the first steps."""
 
 
 def execute(settings: TrainingSettings, options: Namespace) -> int:
     """Train on what ``options`` names; return the exit code."""
     report = Report()
     source = TrainingFolders(options.folders)
-    trainer = new_trainer(settings, options, source, report)
+    files = options.output / FILES_NAME
     try:
+        trainer = new_trainer(settings, options, source, report)
         if trainer.workers.is_first:
             return followed(trainer, options.output, report)
         return in_the_background(trainer)
     finally:
-        leave_workers(trainer.workers)
+        leave_workers()
+        shutil.rmtree(files / str(os.getpid()), ignore_errors=True)
+        with contextlib.suppress(OSError):  # that of another process may still be there
+            files.rmdir()
 
 
 def followed(trainer: Trainer, output: Path, report: Report) -> int:
@@ -107,13 +120,7 @@ def new_trainer(
         report.line(f"Starting from the weights {denoiser.record}.")
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    pairs: dict[str, list[TrainingPair]] = {}
-    for split in ("train", "validation"):
-        total = sum(info.split == split for info in source.entries)
-        pairs[split] = []
-        for pair in read_pairs(source, split):
-            pairs[split].append(pair)
-            report.progress.update(f"Reading {split} pairs", len(pairs[split]), total)
+    pairs = read_all(source, settings, options.output, report)
     workers, device = join_workers(chosen_device(settings.device))
     trainer = Trainer(
         settings, pairs["train"], pairs["validation"], weights, workers=workers, device=device
@@ -127,6 +134,30 @@ def new_trainer(
     if state is not None:
         trainer.load(state)
     return trainer
+
+
+def read_all(
+    source: TrainingFolders, settings: TrainingSettings, output: Path, report: Report
+) -> dict[str, list[TrainingPair]]:
+    """Return the pairs to train on and to validate with; in memory as long as they fit."""
+    limit = settings.memory_limit
+    room = free_bytes(torch.device("cpu")) / 2 if limit is None else limit * 1e9
+    files = PairFiles(output / FILES_NAME / str(os.getpid()))
+    pairs: dict[str, list[TrainingPair]] = {}
+    on_disk = 0
+    for split in ("train", "validation"):
+        total = sum(info.split == split for info in source.entries)
+        pairs[split] = []
+        for pair in read_pairs(source, split):
+            room -= bytes_of_pair(pair.box_size)
+            on_disk += room < 0
+            pairs[split].append(files.moved(pair) if room < 0 else pair)
+            report.progress.update(f"Reading {split} pairs", len(pairs[split]), total)
+    if on_disk:
+        report.line(
+            f"{on_disk} pairs do not fit into memory and are read from {output / FILES_NAME}."
+        )
+    return pairs
 
 
 def merged_settings(settings: TrainingSettings, state: TrainingState) -> TrainingSettings:
@@ -159,6 +190,8 @@ def settings_of_weights(settings: TrainingSettings, record: WeightsRecord) -> Tr
                 f"The {name} was given as {given} and the weights {record.name} have {wanted}; "
                 "wanted the same; leave the option away."
             )
+    if "learning_rate" not in settings.model_fields_set:
+        chosen["learning_rate"] = _FINE_TUNING_RATE
     return TrainingSettings.model_validate(chosen)
 
 

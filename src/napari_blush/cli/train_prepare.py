@@ -16,6 +16,7 @@ from napari_blush.errors import BlushError, TrainingError
 from napari_blush.io.mrc import write_map
 
 _SAME_VOXEL_SIZE = 1e-3
+_CLUSTERS_TO_SPLIT = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,14 @@ def execute(settings: PreparationSettings, options: Namespace) -> int:
         )
     output.mkdir(parents=True, exist_ok=True)
     rows: list[PairRow] = []
+    held_out = len({clusters.get(pair.name, pair.name) for pair in pairs}) >= _CLUSTERS_TO_SPLIT
+    if not held_out:
+        report.line("Too few pairs to hold some out: all are to be trained on.")
     for number, pair in enumerate(pairs):
         cluster = clusters.get(pair.name, pair.name)
-        split = split_of(cluster, settings.validation_share, settings.test_share, settings.seed)
+        split = "train"
+        if held_out:
+            split = split_of(cluster, settings.validation_share, settings.test_share, settings.seed)
         rows.append(prepare_entry(pair, output, settings, Placed(cluster, split)))
         if rows[-1].kept != "yes":
             report.line(f"Dropped {pair.name}: {rows[-1].kept}")

@@ -86,6 +86,12 @@ class TrainingSettings(Settings):
     seed: int = Field(0, ge=0, description="Seed of all random choices.")
     device: Device = Field("auto", description="Where to compute.")
     threads: int | None = Field(None, ge=1, description="CPU threads; default: all cores.")
+    memory_limit: float | None = Field(
+        None,
+        gt=0,
+        description="Memory in GB for half-maps; those beyond it are read from files that are "
+        "made in the output folder; default: half of what is free.",
+    )
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         "auto", description="Arithmetic of the network; auto: bfloat16 where it is fast."
     )

@@ -19,6 +19,8 @@ SOLVENT_RESOLUTION = 15.0
 """Angstrom; ``h`` of the paper's equation 2."""
 
 _LEAST_MASK_VOXELS = 64
+_MOST_PLACES = 32768
+"""Of a mask's voxels as many are remembered; more would say no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class TrainingPair:
         ``x * mask + h(x) * (1 - mask)`` of each half (equation 2 before filter and rotation).
     mask : (n, n, n) float16
     inside : (m, 3) int64
-        ``[z, y, x]`` of voxels of the mask, where blocks are placed.
+        ``[z, y, x]`` of voxels spread over the mask, where blocks are placed.
     reach : float
         Distance of the farthest of them from the middle of the map, in voxels.
     """
@@ -119,12 +121,13 @@ def prepare_pair(info: PairInfo, half1: Tensor, half2: Tensor, mask: Tensor) -> 
     targets = solvent_filled(halves, mask.float(), info.voxel_size)
     # A map is float16 in memory to keep hundreds; its own noise is far above the rounding.
     limit = torch.finfo(torch.float16).max
+    places = torch.nonzero(inside)
     return TrainingPair(
         info,
         halves.clamp(-limit, limit).half(),
         targets.clamp(-limit, limit).half(),
         mask.half(),
-        places := torch.nonzero(inside),
+        places[:: 1 + len(places) // _MOST_PLACES].clone(),
         float((places - mask.shape[-1] // 2).double().norm(dim=1).max()),
     )
 

@@ -85,7 +85,7 @@ def join_workers(device: torch.device) -> tuple[Workers, torch.device]:
     return Workers(distributed.get_rank(), number), own
 
 
-def leave_workers(workers: Workers) -> None:
-    """Part from the other processes."""
-    if workers.number > 1:
+def leave_workers() -> None:
+    """Part from the other processes, where there are any."""
+    if distributed.is_initialized():
         distributed.destroy_process_group()
