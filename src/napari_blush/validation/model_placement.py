@@ -1,0 +1,159 @@
+"""Whether a map has the size and the hand of a model: wrong pixel sizes and mirror images.
+
+The model is laid out anew at each magnification and slid over the map; only phases decide, shells
+being brought to unit power first, so that neither B-factors nor sharpening matter.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from napari_blush.conventions import Volume
+from napari_blush.numerics.fft import fourier_resize_transform, irfftn_centered, rfftn_centered
+from napari_blush.numerics.shells import resolution_to_shell, shell_mean, spectrum_to_grid
+from napari_blush.validation.model_density import PlacedModel
+
+_MAGNIFICATIONS = torch.linspace(0.95, 1.05, 11, dtype=torch.float64)
+_MIRRORS = ((0,), (1,), (2,), (0, 1, 2))
+"""Axes turned over; any other mirror image is one of these after a rotation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """How a model fits when it may be scaled, slid and mirrored.
+
+    Parameters
+    ----------
+    correlation : float
+        Of the phases as they are, in [-1, 1], at the best shift.
+    magnification : float
+        Size of the particle in the map by that of the model: 1.02 says that the voxel size is given
+        2 % too large.
+    magnification_is_inside : bool
+        Whether the best one lies inside the 5 % that were searched.
+    mirrored_correlation : float
+        That of the best mirror image of the map.
+    shift_angstrom : float
+        Length of the best shift at magnification 1.
+    """
+
+    correlation: float
+    magnification: float
+    magnification_is_inside: bool
+    mirrored_correlation: float
+    shift_angstrom: float
+
+
+def placement(
+    volume: Volume,
+    placed: PlacedModel,
+    voxel_size: float,
+    resolution: float,
+    *,
+    mask: Volume | None = None,
+) -> Placement:
+    """Look for a better magnification, and for the other hand.
+
+    Parameters
+    ----------
+    volume : (n, n, n)
+    placed : PlacedModel
+    voxel_size : float
+        Angstrom.
+    resolution : float
+        Angstrom; what is finer is not looked at.
+    mask : (n, n, n), optional
+        Multiplies the map; wide enough to hold the particle at any magnification.
+
+    Returns
+    -------
+    Placement
+
+    Notes
+    -----
+    The magnification is refined by a parabola through the best of 11 and its neighbors.
+    """
+    n = int(volume.shape[-1])
+    last = min(n // 2, max(4, round(resolution_to_shell(resolution, n, voxel_size))))
+    seen = _phases(rfftn_centered(volume if mask is None else volume * mask), n, last)
+    middle = placed.positions.mean(dim=0)
+
+    def model(magnification: float) -> Tensor:
+        scaled = middle + magnification * (placed.positions - middle)
+        return _phases(_points(scaled, _weights(placed), n, voxel_size), n, last)
+
+    scores = [_best(seen, model(float(m)), n)[0] for m in _MAGNIFICATIONS]
+    best = int(torch.tensor(scores).argmax())
+    inside = 0 < best < len(scores) - 1
+    upright = model(1.0)
+    correlation, shift = _best(seen, upright, n)
+    mirrored = [
+        _best(_phases(rfftn_centered(_mirror(volume, axes)), n, last), upright, n)[0]
+        for axes in _MIRRORS
+    ]
+    return Placement(
+        correlation=correlation,
+        magnification=_vertex(scores, best) if inside else float(_MAGNIFICATIONS[best]),
+        magnification_is_inside=inside,
+        mirrored_correlation=max(mirrored),
+        shift_angstrom=shift * voxel_size,
+    )
+
+
+def _weights(placed: PlacedModel) -> Float[Tensor, " m"]:
+    """Return occupancy times atomic number: form factors of atoms are alike but for these."""
+    atoms, inside = placed.atoms, placed.inside
+    return atoms.occupancy[inside] * atoms.atomic_number[inside].double()
+
+
+def _points(
+    positions: Tensor, weights: Tensor, n: int, voxel_size: float
+) -> Complex[Tensor, "..."]:
+    """Return the transform of weighted points: shared among eight voxels of a finer grid.
+
+    The sharing damps by ``sinc^2`` along each axis, alike enough within a shell to cancel.
+    """
+    fine = 2 * n
+    at = positions * fine / (n * voxel_size)
+    low = at.floor().long()
+    rest = at - low
+    grid = torch.zeros(fine**3, dtype=torch.float64)
+    for corner in torch.cartesian_prod(*[torch.arange(2)] * 3):
+        share = torch.where(corner.bool(), rest, 1 - rest).prod(dim=1)
+        x, y, z = ((low + corner) % fine).unbind(dim=1)
+        grid.index_add_(0, (z * fine + y) * fine + x, share * weights)
+    transform = rfftn_centered(grid.reshape(fine, fine, fine).float())
+    return fourier_resize_transform(transform, fine, n, 3)
+
+
+def _phases(transform: Tensor, n: int, last: int) -> Tensor:
+    """Return a transform with unit power in shells 1 to ``last`` and nothing else."""
+    power = shell_mean(transform.abs() ** 2, n, 3)
+    weight = torch.where(power > 0, power.clamp(min=torch.finfo(power.dtype).tiny) ** -0.5, 0.0)
+    weight[0] = 0
+    weight[last + 1 :] = 0
+    return transform * spectrum_to_grid(weight, n, 3)
+
+
+def _best(seen: Tensor, model: Tensor, n: int) -> tuple[float, float]:
+    """Return the highest correlation over all shifts, and the length of that shift in voxels."""
+    power = irfftn_centered(seen * seen.conj(), n)[n // 2, n // 2, n // 2]
+    scores = irfftn_centered(seen * model.conj(), n) / power
+    place = int(scores.argmax())
+    shift = torch.tensor([place // n**2, place // n % n, place % n]) - n // 2
+    return float(scores.flatten()[place]), float(shift.double().norm())
+
+
+def _mirror(volume: Volume, axes: tuple[int, ...]) -> Volume:
+    """Turn axes over about voxel ``n // 2``."""
+    return volume.flip(axes).roll([1] * len(axes), axes)
+
+
+def _vertex(scores: list[float], best: int) -> float:
+    below, at, above = scores[best - 1 : best + 2]
+    curvature = below - 2 * at + above
+    offset = 0.5 * (below - above) / curvature if curvature else 0.0
+    step = float(_MAGNIFICATIONS[1] - _MAGNIFICATIONS[0])
+    return float(_MAGNIFICATIONS[best]) + offset * step
