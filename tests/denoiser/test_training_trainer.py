@@ -263,3 +263,18 @@ def test_a_stated_precision_is_taken() -> None:
     cpu = torch.device("cpu")
     assert chosen_precision("bfloat16", cpu) == "bfloat16"
     assert chosen_precision("auto", cpu) in ("bfloat16", "float32")
+
+
+@pytest.mark.cuda
+def test_a_training_on_a_gpu_goes_on_as_it_would_have(pairs: list[TrainingPair]) -> None:
+    settings = TINY.model_copy(update={"device": "cuda", "dropout": 0.0})
+    whole = Trainer(settings, pairs, pairs)
+    expected = losses(whole, 4)
+    begun = Trainer(settings, pairs, pairs)
+    found = losses(begun, 2)
+    resumed = Trainer(settings, pairs, pairs)
+    resumed.load(begun.state())
+    assert found + losses(resumed, 2) == pytest.approx(expected, rel=1e-3)
+    on_cpu = losses(Trainer(TINY.model_copy(update={"noise_probability": 0.0}), pairs, []), 1)
+    quiet = settings.model_copy(update={"noise_probability": 0.0})
+    assert losses(Trainer(quiet, pairs, []), 1) == pytest.approx(on_cpu, rel=1e-3)

@@ -253,3 +253,20 @@ def test_recycling_is_without_dropout_and_leaves_the_network_in_training() -> No
     assert not once.density.requires_grad
     unchanged = recycle(network, inputs, views, 0, VOXEL)
     assert torch.equal(unchanged.density, inputs.density)
+
+
+@pytest.mark.cuda
+def test_views_are_the_same_on_a_gpu() -> None:
+    pair, drawn = toy_pair(), draw(3, cutoff=20.0, sphere=0.3)
+    expected = make(pair, drawn)
+    device = torch.device("cuda")
+    maker = ViewMaker(BLOCK, VOXEL, device)
+    for given in (pair, pair.to(device)):
+        found = maker.make([given], drawn, torch.Generator().manual_seed(0))
+        for name in Views.__slots__:
+            ours = getattr(found, name)
+            assert ours.device.type == "cuda"
+            assert torch.allclose(ours.cpu(), getattr(expected, name), atol=1e-3), name
+    noisy = maker.make([pair], draw(3, noise=1.0), torch.Generator().manual_seed(0))
+    again = maker.make([pair], draw(3, noise=1.0), torch.Generator().manual_seed(0))
+    assert torch.equal(noisy.context, again.context)

@@ -46,6 +46,7 @@ CHECKPOINT_NAME = "checkpoint.pt"
 WEIGHTS_NAME = "weights.safetensors"
 FILES_NAME = "maps"
 _EXIT_INTERRUPTED = 130
+_SPLITS = ("train", "validation")
 _ARCHITECTURE = ("width", "depth", "block_size")
 _FINE_TUNING_RATE = 2e-4
 """Where nothing else is asked for: what was learned is not to be lost in the first steps."""
@@ -120,8 +121,11 @@ def new_trainer(
         report.line(f"Starting from the weights {denoiser.record}.")
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    pairs = read_all(source, settings, options.output, report)
     workers, device = join_workers(chosen_device(settings.device))
+    places = Places(settings, options.output, device)
+    pairs = {split: read_split(source, split, places, report) for split in _SPLITS}
+    if places.on_disk:
+        report.line(f"{places.on_disk} pairs do not fit into memory and are read from files.")
     trainer = Trainer(
         settings, pairs["train"], pairs["validation"], weights, workers=workers, device=device
     )
@@ -136,27 +140,40 @@ def new_trainer(
     return trainer
 
 
-def read_all(
-    source: TrainingFolders, settings: TrainingSettings, output: Path, report: Report
-) -> dict[str, list[TrainingPair]]:
-    """Return the pairs to train on and to validate with; in memory as long as they fit."""
-    limit = settings.memory_limit
-    room = free_bytes(torch.device("cpu")) / 2 if limit is None else limit * 1e9
-    files = PairFiles(output / FILES_NAME / str(os.getpid()))
-    pairs: dict[str, list[TrainingPair]] = {}
-    on_disk = 0
-    for split in ("train", "validation"):
-        total = sum(info.split == split for info in source.entries)
-        pairs[split] = []
-        for pair in read_pairs(source, split):
-            room -= bytes_of_pair(pair.box_size)
-            on_disk += room < 0
-            pairs[split].append(files.moved(pair) if room < 0 else pair)
-            report.progress.update(f"Reading {split} pairs", len(pairs[split]), total)
-    if on_disk:
-        report.line(
-            f"{on_disk} pairs do not fit into memory and are read from {output / FILES_NAME}."
-        )
+class Places:
+    """Where prepared pairs are kept: on the GPU, in memory, or in files, while there is room."""
+
+    def __init__(self, settings: TrainingSettings, output: Path, device: torch.device) -> None:
+        limit = settings.memory_limit
+        free = free_bytes(torch.device("cpu")) / 2
+        self._device = device
+        self._room = free if limit is None else limit * 1e9
+        self._device_room = free_bytes(device) / 2 if device.type == "cuda" else 0.0
+        self._files = PairFiles(output / FILES_NAME / str(os.getpid()))
+        self.on_disk = 0
+
+    def keep(self, pair: TrainingPair) -> TrainingPair:
+        """Return the pair where it is kept."""
+        needed = bytes_of_pair(pair.box_size)
+        if self._device_room >= needed:
+            self._device_room -= needed
+            return pair.to(self._device)
+        if self._room >= needed:
+            self._room -= needed
+            return pair
+        self.on_disk += 1
+        return self._files.moved(pair)
+
+
+def read_split(
+    source: TrainingFolders, split: str, places: Places, report: Report
+) -> list[TrainingPair]:
+    """Read and prepare the pairs of a split."""
+    total = sum(info.split == split for info in source.entries)
+    pairs: list[TrainingPair] = []
+    for pair in read_pairs(source, split):
+        pairs.append(places.keep(pair))
+        report.progress.update(f"Reading {split} pairs", len(pairs), total)
     return pairs
 
 

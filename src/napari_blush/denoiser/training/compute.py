@@ -62,6 +62,14 @@ def step_generator(seed: int, step: int, rank: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:4], "big"))
 
 
+def on_device(generator: torch.Generator, device: torch.device) -> torch.Generator:
+    """Return a generator of a device that ``generator`` determines; itself where it will do."""
+    if generator.device.type == device.type:
+        return generator
+    seed = int(torch.randint(2**62, (), generator=generator))
+    return torch.Generator(device).manual_seed(seed)
+
+
 @contextlib.contextmanager
 def random_state_of(generator: torch.Generator, device: torch.device) -> Iterator[None]:
     """Let layers that draw from the device's own generator draw what ``generator`` determines.

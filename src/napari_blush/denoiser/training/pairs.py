@@ -4,7 +4,7 @@ Knows tensors, not files: a source hands over the maps of one entry after anothe
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -87,6 +87,15 @@ class TrainingPair:
     def box_size(self) -> int:
         """Return the voxels along an edge."""
         return int(self.mask.shape[-1])
+
+    def to(self, device: torch.device) -> "TrainingPair":
+        """Return the pair with its maps on a device; the places of blocks stay on the CPU."""
+        return replace(
+            self,
+            halves=self.halves.to(device),
+            targets=self.targets.to(device),
+            mask=self.mask.to(device),
+        )
 
 
 def read_pairs(source: HalfMapSource, split: str) -> Iterator[TrainingPair]:

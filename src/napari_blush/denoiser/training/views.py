@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from napari_blush.denoiser.training.augmentation import Augmentation
+from napari_blush.denoiser.training.compute import on_device
 from napari_blush.denoiser.training.local_std_blocks import margin_of, mean_local_std
 from napari_blush.denoiser.training.pairs import TrainingPair
 from napari_blush.numerics.filters import crossover
@@ -119,7 +120,7 @@ class ViewMaker:
     def _windows(self, volumes: list[Tensor], centers: Tensor) -> Tensor:
         """Cut windows out of maps ``(c, n, n, n)``: ``(c, b, w, w, w)`` float32, zero outside."""
         size = self.window_size
-        windows = torch.zeros(len(volumes[0]), len(volumes), size, size, size)
+        windows = volumes[0].new_zeros(len(volumes[0]), len(volumes), size, size, size)
         for i, (volume, center) in enumerate(zip(volumes, centers.tolist(), strict=True)):
             starts = [c - size // 2 for c in center]
             n = volume.shape[-1]
@@ -129,7 +130,7 @@ class ViewMaker:
                 slice(first - s, last - s) for s, (first, last) in zip(starts, ranges, strict=True)
             )
             windows[:, i][(slice(None), *place)] = volume[(slice(None), *source)]
-        return windows.to(self.device)
+        return windows.to(self.device).float()
 
     def _with_noise(
         self, spectra: Tensor, drawn: Augmentation, generator: torch.Generator
@@ -145,8 +146,12 @@ class ViewMaker:
         ramp = torch.linspace(0, 1, power.shape[-1], device=self.device)
         low, high = drawn.noise[noisy].to(self.device)[:, :, None].unbind(1)
         amplitude = spectrum_to_grid(power.sqrt() * (low + (high - low) * ramp), w, 3)
-        white = torch.randn(some.shape, dtype=torch.complex64, generator=generator)
-        noise = white.to(self.device) * amplitude
+        noise = amplitude * torch.randn(
+            some.shape,
+            dtype=torch.complex64,
+            device=self.device,
+            generator=on_device(generator, self.device),
+        )
         return spectra.index_add(1, noisy.to(self.device), noise)
 
     def _filtered(self, spectra: Tensor, drawn: Augmentation, covariance: Tensor) -> Tensor:
