@@ -22,6 +22,14 @@ def by_loop(denoised, unfiltered) -> list[float]:
     return gains
 
 
+def power_by_shell(volume) -> list[float]:
+    n = volume.shape[-1]
+    transform = torch.fft.fftn(volume.double()).abs() ** 2
+    axis = torch.fft.fftfreq(n, 1 / n)
+    radius = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).norm(dim=0).round()
+    return [float(transform[radius == shell].sum()) for shell in range(n // 2 + 1)]
+
+
 def halves_of(pair) -> tuple[torch.Tensor, torch.Tensor]:
     return pair.given.unfiltered.half1, pair.given.unfiltered.half2
 
@@ -44,9 +52,22 @@ def test_only_what_the_mask_keeps_counts(pair, generator) -> None:
     dirty = tuple(
         half + 0.1 * torch.randn(half.shape, generator=generator) * (inside == 0) for half in clean
     )
-    gain = shell_gain(dirty, halves_of(pair), inside)
-    assert torch.allclose(gain, shell_gain(clean, halves_of(pair), inside), atol=1e-4)
+    masks = (inside, inside)
+    gain = shell_gain(dirty, halves_of(pair), masks)
+    assert torch.allclose(gain, shell_gain(clean, halves_of(pair), masks), atol=1e-4)
     assert float(shell_gain(dirty, halves_of(pair))[8]) < 0.7 * float(gain[8])
+
+
+def test_each_half_has_its_own_mask(pair) -> None:
+    """The definition with two masks, written out."""
+    first, second = soft_sphere(32, 10.0, 2.0), soft_sphere(32, 8.0, 4.0)
+    u1, u2 = halves_of(pair)
+    one = by_loop((u1 * first, torch.zeros_like(u1)), (torch.zeros_like(u1), u2 * first))
+    two = by_loop((torch.zeros_like(u1), u2 * second), (u1 * second, torch.zeros_like(u1)))
+    weights = [torch.tensor(power_by_shell(volume)) for volume in (u1 * first, u2 * second)]
+    expected = (torch.tensor(one) * weights[0] + torch.tensor(two) * weights[1]) / sum(weights)
+    gain = shell_gain((u1, u2), (u1, u2), (first, second))
+    assert torch.allclose(gain[1:14], expected[1:14].float().clamp(0, 2), atol=1e-4)
 
 
 def test_of_half_maps_that_nothing_denoised_it_is_the_wiener_filter(pair) -> None:

@@ -125,6 +125,7 @@ def iterate(
     shell = resolution_shell(signals[0].data_vs_prior)
     yield HalfMapsReconstructed(number, half_maps, curves, shell_resolution(context, shell))
     reconstructed = time.perf_counter()
+    masks = reference_masks(context, half_maps, number)
     given = RegularizationInput(
         half_maps,
         wiener,
@@ -133,9 +134,9 @@ def iterate(
         context.geometry.particle_diameter,
         context.operators,
         shared,
+        masks,
     )
     made = yield from next_references(context, number, given)
-    masks = reference_masks(context, half_maps, number)
     references = flatten_solvent(context, made.references, masks, number)
     yield ReferencesRegularized(number, references, made.cutoff_shell)
     models = tuple(

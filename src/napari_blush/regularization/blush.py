@@ -105,7 +105,7 @@ class BlushRegularizer:
         if not self._gain:
             return denoised
         unfiltered = (given.unfiltered.half1, given.unfiltered.half2)
-        gain = shell_gain(denoised, unfiltered, given.mask)
+        gain = shell_gain(denoised, unfiltered, given.reference_masks)
         return apply_spectrum(denoised[0], gain), apply_spectrum(denoised[1], gain)
 
     def _messages(

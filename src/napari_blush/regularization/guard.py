@@ -49,7 +49,7 @@ def regularized(
 def _versions(given: RegularizationInput) -> list[int]:
     """Return how often each tensor of the run was changed in place (inference tensors: unknown)."""
     maps = (given.unfiltered.half1, given.unfiltered.half2, given.wiener.half1, given.wiener.half2)
-    masks = () if given.mask is None else (given.mask,)
+    masks = (() if given.mask is None else (given.mask,)) + (given.reference_masks or ())
     return [
         0 if tensor.is_inference() else int(_version(tensor))
         for tensor in (*maps, given.fsc, *masks)

@@ -34,6 +34,8 @@ class RegularizationInput:
     shared_shell : int
         Last shell whose data the halves share (the low-resolution join), -1 for none: they agree
         there whatever the FSC says.
+    reference_masks : two (n, n, n) float32, or None
+        What the references will be multiplied by; an automatic one is of its own half only.
     """
 
     unfiltered: HalfMaps
@@ -43,6 +45,7 @@ class RegularizationInput:
     particle_diameter: float
     symmetry_operators: Tensor
     shared_shell: int = -1
+    reference_masks: tuple[Tensor, Tensor] | None = None
 
 
 @dataclass(frozen=True, slots=True)

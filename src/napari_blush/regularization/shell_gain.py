@@ -21,7 +21,7 @@ LARGEST_GAIN = 2.0
 def shell_gain(
     denoised: tuple[Volume, Volume],
     unfiltered: tuple[Volume, Volume],
-    mask: Volume | None = None,
+    masks: tuple[Volume, Volume] | None = None,
 ) -> Float[Tensor, " shells"]:
     r"""Return the factor by which each shell of the denoised maps best estimates the signal.
 
@@ -32,8 +32,9 @@ def shell_gain(
     ----------
     denoised, unfiltered
         Both halves, ``(n, n, n)`` each.
-    mask
-        Where references will be kept, if that is known: what is left outside does not count.
+    masks
+        Where the denoised maps will be kept, if that is known: what is left outside does not
+        count. Each may be drawn from its own half, not from the other.
 
     Returns
     -------
@@ -43,10 +44,11 @@ def shell_gain(
     """
     box_size = denoised[0].shape[-1]
     cross = power = torch.zeros(box_size // 2 + 1, dtype=torch.float64)
-    for one, other in zip(denoised, reversed(unfiltered), strict=True):
-        d, u = (
-            rfftn_centered(volume if mask is None else volume * mask) for volume in (one, other)
-        )
+    for half in (0, 1):
+        one, other = denoised[half], unfiltered[1 - half]
+        if masks is not None:
+            one, other = one * masks[half], other * masks[half]
+        d, u = rfftn_centered(one), rfftn_centered(other)
         cross = cross + shell_sum(d.real * u.real + d.imag * u.imag, box_size, 3).double().cpu()
         power = power + shell_sum(d.real**2 + d.imag**2, box_size, 3).double().cpu()
     empty = power <= power.max() * torch.finfo(torch.float32).eps ** 2
