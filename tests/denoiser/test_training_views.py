@@ -11,7 +11,11 @@ from torch import Tensor, nn
 
 from napari_blush.denoiser.local_std import local_standard_deviation
 from napari_blush.denoiser.network import BlockPrediction, BlushUNet
-from napari_blush.denoiser.training.augmentation import Augmentation, random_covariance
+from napari_blush.denoiser.training.augmentation import (
+    Augmentation,
+    cube_rotations,
+    random_covariance,
+)
 from napari_blush.denoiser.training.local_std_blocks import (
     block_local_std,
     margin_of,
@@ -22,6 +26,7 @@ from napari_blush.denoiser.training.pairs import PairInfo, TrainingPair, prepare
 from napari_blush.denoiser.training.views import ViewMaker, Views
 from napari_blush.numerics.masks import soft_sphere
 from napari_blush.numerics.rotations import random_rotations
+from napari_blush.numerics.shells import shell_mean, shell_sum, spectrum_to_grid
 
 N, BLOCK, VOXEL = 20, 8, 6.0
 CENTER = (9, 11, 10)
@@ -270,3 +275,67 @@ def test_views_are_the_same_on_a_gpu() -> None:
     noisy = maker.make([pair], draw(3, noise=1.0), torch.Generator().manual_seed(0))
     again = maker.make([pair], draw(3, noise=1.0), torch.Generator().manual_seed(0))
     assert torch.equal(noisy.context, again.context)
+
+
+def still(rotation: Tensor, *, noise: tuple[float, float] = (0.0, 0.0)) -> Augmentation:
+    """Return an augmentation that filters nothing and takes voxels to voxels."""
+    return Augmentation(
+        torch.tensor([CENTER]),
+        rotation[None],
+        torch.zeros(1, 3),
+        torch.tensor([False]),
+        torch.zeros(1, 3, 3),
+        torch.zeros(1, 3, 3),
+        torch.zeros(1),
+        torch.tensor([noise]),
+        torch.zeros(1),
+    )
+
+
+def test_rotations_of_the_cube_copy_voxels(generator: torch.Generator) -> None:
+    pair = toy_pair()
+    for rotation in cube_rotations(4, generator):
+        views = make(pair, still(rotation))
+        ratio = 0.0
+        for place in [(0, 0, 0), (1, 5, 2), (7, 3, 6), (4, 4, 4)]:
+            xyz = torch.tensor(place).flip(0).float() - BLOCK // 2
+            z, y, x = (torch.tensor(CENTER) + (rotation @ xyz).flip(0)).long().tolist()
+            expected = float(pair.targets[0, z, y, x])
+            found = float(views.targets[0, 0][place])
+            ratio = ratio or found / expected
+            assert found == pytest.approx(ratio * expected, rel=2e-3, abs=2e-3)
+
+
+def test_added_noise_has_the_amplitude_of_the_map_times_the_ramp() -> None:
+    pair = toy_pair()
+    eye = torch.eye(3)
+    plain = make(pair, still(eye))
+    added = torch.stack(
+        [
+            make(pair, still(eye, noise=(0.5, 2.0)), seed=seed).context - plain.context
+            for seed in range(40)
+        ]
+    )
+    w = ViewMaker(BLOCK, VOXEL, torch.device("cpu")).window_size
+    padded = torch.nn.functional.pad(pair.halves.float(), (w,) * 6)
+    z, y, x = (w + c - w // 2 for c in CENTER)
+    window = padded[:, z : z + w, y : y + w, x : x + w]
+    power = shell_mean(torch.fft.rfftn(window.mean(dim=0)).abs().square(), w, 3)
+    ramp = 0.5 + 1.5 * torch.linspace(0, 1, len(power))
+    variance = float(shell_sum(spectrum_to_grid(power * ramp**2, w, 3), w, 3).sum()) / w**6
+    scale = float(plain.targets[:, 0].norm() / slow_targets(pair).norm())
+    assert float(added.var()) == pytest.approx(scale**2 * variance, rel=0.1)
+
+
+def slow_targets(pair: TrainingPair) -> Tensor:
+    """Return the targets of a block that nothing was done to."""
+    z, y, x = (c - BLOCK // 2 for c in CENTER)
+    return pair.targets.float()[:, z : z + BLOCK, y : y + BLOCK, x : x + BLOCK]
+
+
+def test_scale_and_offset_of_a_block_pass_through_the_network(generator: torch.Generator) -> None:
+    network = BlushUNet(4, 2).eval()
+    blocks, local_std = (torch.rand(1, 8, 8, 8, generator=generator) for _ in range(2))
+    with torch.no_grad():
+        expected = 3 * network(blocks, local_std).denoised - 7
+        assert torch.allclose(network(3 * blocks - 7, local_std).denoised, expected, atol=1e-3)

@@ -152,6 +152,8 @@ class ViewMaker:
             device=self.device,
             generator=on_device(generator, self.device),
         )
+        # Of the first and the last plane the way back keeps the Hermitian half.
+        noise[..., [0, -1]] *= math.sqrt(2)
         return spectra.index_add(1, noisy.to(self.device), noise)
 
     def _filtered(self, spectra: Tensor, drawn: Augmentation, covariance: Tensor) -> Tensor:
