@@ -206,6 +206,9 @@ class LayerBoard:
         )
         self._viewer.add_layer(layer)
         layer.locked = True
+        reference = self.layer("reference")
+        if role == "final" and reference is not None:
+            reference.visible = False  # the two would hide one another
 
     def _update(self, layer: Image, role: str, values: Volume, voxel_size: float) -> None:
         before = layer.data

@@ -85,7 +85,7 @@ class RunControls(QWidget):
     def show_device(self, device: str, why: str = "") -> None:
         """Show where the run computes; loudly, with the reason, when that is the CPU."""
         is_cpu = device == "cpu"
-        text = "Running on the CPU" if is_cpu else f"Running on {device}"
+        text = "On the CPU, which is slow" if is_cpu else f"On {device}"
         self.badge.setText(f"{text}: {why}" if why else text)
         color = _LOUD if is_cpu else _CALM
         self.badge.setStyleSheet(

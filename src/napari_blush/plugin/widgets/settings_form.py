@@ -53,11 +53,11 @@ class SettingsForm(QWidget, Generic[SettingsT]):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._grid_of(basic, choices or {}))
-        self.expert = QCollapsible("Expert settings", self)
+        self.expert = QCollapsible("Expert settings", self, expandedIcon="▼", collapsedIcon="▶")
         self.expert.addWidget(self._grid_of(expert, choices or {}))
         self.restore = QPushButton("Restore defaults")
         self.restore.setToolTip("Set every field back to its default")
-        self.restore.clicked.connect(self.restore_defaults)
+        self.restore.clicked.connect(lambda: self.restore_defaults())
         if expert:
             layout.addWidget(self.expert)
         layout.addWidget(self.restore)

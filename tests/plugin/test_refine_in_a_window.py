@@ -1,0 +1,148 @@
+"""A person picks files, presses Start, pauses, steers, and gets maps: in a real window."""
+
+import os
+from pathlib import Path
+
+import napari
+import numpy as np
+import pytest
+
+from napari_blush.io.mrc import read_map
+from napari_blush.io.run_settings import read_settings
+from napari_blush.plugin.run_phase import RunPhase
+from napari_blush.plugin.widgets.refine import RefineWidget
+
+PICTURES = os.environ.get("NAPARI_BLUSH_PICTURES")
+"""Folder to leave screenshots in, to be looked at."""
+
+
+@pytest.fixture
+def viewer(application):
+    viewer = napari.Viewer()
+    # Software rendering takes its time for every pixel.
+    viewer.window.set_geometry(0, 0, *((1366, 768) if PICTURES else (700, 400)))
+    yield viewer
+    viewer.close()
+    application.processEvents()
+
+
+@pytest.fixture
+def dock(viewer, wait_until) -> RefineWidget:
+    dock = RefineWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="Refine", area="right")
+    wait_until(lambda: dock.controller is not None)
+    return dock
+
+
+@pytest.fixture
+def filled(dock, tiny_files, tmp_path) -> RefineWidget:
+    fields = dock.inputs.fields
+    fields["particles"].set_value(tiny_files.particles)
+    fields["reference"].set_value(tiny_files.reference)
+    fields["mask"].set_value(tiny_files.mask)
+    fields["output"].set_value(tmp_path / "run")
+    dock.form.set_value(tiny_files.settings)
+    return dock
+
+
+def picture(viewer, application, name: str) -> np.ndarray:
+    for _ in range(5):
+        application.processEvents()
+    shot = viewer.window.screenshot(flash=False)
+    if PICTURES:
+        folder = Path(PICTURES)
+        folder.mkdir(parents=True, exist_ok=True)
+        viewer.window.screenshot(str(folder / f"{name}.png"), flash=False)
+    return shot
+
+
+def enabled(dock: RefineWidget) -> set[str]:
+    return {name for name, button in dock.controls.buttons.items() if button.isEnabled()}
+
+
+def test_a_whole_run(filled, viewer, application, wait_until, tmp_path) -> None:
+    dock, phases = filled, []
+    dock.controller.phase_changed.connect(phases.append)
+    assert enabled(dock) == {"start"}
+    picture(viewer, application, "1_ready")
+    dock.controls.buttons["start"].click()
+    dock.controller.pause()
+    wait_until(lambda: dock.controller.phase is RunPhase.PAUSED)
+    assert enabled(dock) == {"resume", "step", "finish", "cancel"}
+    dock.form.editors["tau2_fudge"].set_value(2.0)
+    assert dock.steering.changes() == {"tau2_fudge": 2.0}
+    dock.steering.apply.click()
+    assert not dock.form.editors["symmetry"].native.isEnabled()
+    dock.controls.buttons["step"].click()
+    wait_until(lambda: dock.controller.phase is RunPhase.PAUSED)
+    assert dock.controller.session.iteration == 1
+    application.processEvents()
+    board = dock._view.board
+    assert list(board.layers()) == ["reference", "half1", "half2", "mask"]
+    before = list(viewer.layers)
+    shot = picture(viewer, application, "2_after_one_iteration")
+    assert shot.std() > 10
+    dock.controls.buttons["resume"].click()
+    wait_until(lambda: dock.controller.phase is RunPhase.FINISHED, 120)
+    wait_until(lambda: board.layer("final") is not None)
+    assert list(viewer.layers)[: len(before)] == before
+    picture(viewer, application, "3_finished")
+    assert enabled(dock) == {"start"}
+    run = tmp_path / "run"
+    assert np.array_equal(board.layer("final").data, read_map(run / "run_class001.mrc").volume)
+    assert "Resolution" in dock.summary.text()
+    assert "Changed: tau2_fudge." in dock.log.toPlainText()
+    assert read_settings(run) == dock.job().settings.model_copy(update={"tau2_fudge": 1.0})
+    assert phases[0] is RunPhase.STARTING
+    assert viewer.dims.ndisplay == 3
+
+
+def test_cancelling_keeps_whole_iterations_and_gives_the_folder_back(
+    filled, wait_until, tmp_path
+) -> None:
+    filled.controls.buttons["start"].click()
+    filled.controller.step()
+    wait_until(lambda: filled.controller.phase is RunPhase.PAUSED)
+    filled.controls.buttons["cancel"].click()
+    wait_until(lambda: filled.controller.phase is RunPhase.CANCELLED)
+    assert (tmp_path / "run" / "run_it001_state.safetensors").is_file()
+    assert not (tmp_path / "run" / "run.lock").exists()
+    filled.controls.buttons["start"].click()
+    wait_until(lambda: filled.controller.phase is RunPhase.FAILED)
+    assert "holds a run already" in filled.log.toPlainText()
+    filled.inputs.resume.setChecked(True)
+    filled.controls.buttons["start"].click()
+    wait_until(lambda: filled.controller.phase is RunPhase.RUNNING)
+    filled.controls.buttons["finish"].click()
+    wait_until(lambda: filled.controller.phase is RunPhase.FINISHED, 120)
+    assert (tmp_path / "run" / "run_class001.mrc").is_file()
+
+
+def test_closing_the_window_asks_and_ends_the_run(
+    filled, viewer, application, wait_until, tmp_path
+) -> None:
+    answers = [False, True]
+    filled.may_close = lambda: answers.pop(0)
+    filled.controls.buttons["start"].click()
+    filled.controller.pause()
+    wait_until(lambda: filled.controller.phase is RunPhase.PAUSED)
+    window = filled.window()
+    window.close()
+    assert window.isVisible()
+    assert filled.controller.phase is RunPhase.PAUSED
+    assert (tmp_path / "run" / "run.lock").exists()
+    window.close()
+    assert filled.controller.phase is RunPhase.CANCELLED
+    wait_until(lambda: not (tmp_path / "run" / "run.lock").exists())
+    assert not answers
+
+
+def test_the_command_line_asks_for_the_same(filled, tiny_files, tmp_path) -> None:
+    words = filled.command.text().split()
+    assert words[:3] == ["napari-blush", "refine", str(tiny_files.particles)]
+    assert words[words.index("--output") + 1] == str(tmp_path / "run")
+    assert words[words.index("--initial-low-pass") + 1] == "25"
+    filled.form.editors["particle_diameter"].set_value("-1")
+    assert filled.command.text() == ""
+    assert enabled(filled) == set()
+    assert "wanted a number above 0" in filled.controls.state.text()
