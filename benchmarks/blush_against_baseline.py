@@ -48,10 +48,10 @@ class LowSignalSet:
 
 SIMULATED = {
     "small": LowSignalSet("3CDL", 40, 110.0, 800, 0.03),
-    "medium": LowSignalSet("5VNW", 62, 120.0, 600, 0.02),
-    "belt": LowSignalSet("6H2P", 107, 150.0, 500, 0.02, belt=True),
-    "side": LowSignalSet("1MDA", 114, 140.0, 500, 0.015, options={"orientations": "side"}),
-    "large": LowSignalSet("6NY1", 135, 170.0, 600, 0.01),
+    "medium": LowSignalSet("5VNW", 62, 120.0, 600, 0.03),
+    "belt": LowSignalSet("6H2P", 107, 150.0, 500, 0.03, belt=True),
+    "side": LowSignalSet("1MDA", 114, 140.0, 500, 0.02, options={"orientations": "side"}),
+    "large": LowSignalSet("6NY1", 135, 170.0, 600, 0.015),
 }
 REAL = {"betagal-150": 150, "betagal-300": 300, "betagal-all": None}
 
