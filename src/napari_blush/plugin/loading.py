@@ -42,11 +42,16 @@ def run_in_background(
     then: Callable[[Any], None],
     failed: Callable[[str], None],
     step: Callable[[Any], None] = lambda _: None,
+    over: Callable[[], None] = lambda: None,
 ) -> StepWorker:
-    """Start a generator in a thread, with what is told of it connected."""
+    """Start a generator in a thread, with all that is told of it connected before.
+
+    ``over`` is called at the end in every case, after ``then`` or ``failed``.
+    """
     worker = StepWorker(make)
     worker.yielded.connect(step)
     worker.returned.connect(then)
     worker.failed.connect(failed)
+    worker.finished.connect(lambda *_: over())
     worker.start()
     return worker

@@ -97,8 +97,7 @@ class DenoiseWidget(QWidget):
 
         self.bar.setValue(0)
         self._say(f"Denoising {layer.name}…")
-        self._worker = run_in_background(steps, self._done, self._failed, self._step)
-        self._worker.finished.connect(lambda *_: self._over())
+        self._worker = run_in_background(steps, self._done, self._say, self._step, self._over)
         self._refresh()
 
     def press_cancel(self) -> None:
@@ -236,9 +235,6 @@ class DenoiseWidget(QWidget):
             visible=False,
             metadata=metadata,
         )
-
-    def _failed(self, text: str) -> None:
-        self._say(text)
 
     def _over(self) -> None:
         self._worker = None
