@@ -1,16 +1,12 @@
 """Shows a run in napari and lets a person start, pause, steer and stop it.
 
-What the manifest names is here, and each loads its module when it is first used: napari's start
-pays for none of it, and none imports torch before there is something to compute.
+What the manifest names, but for the docks, is here, and each loads its module when it is first
+used: napari's start pays for none of it, and none imports torch before there is work for it.
 """
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import napari  # type: ignore[import-untyped]
-    from qtpy.QtWidgets import QWidget
+from typing import Any
 
 LayerTuple = tuple[Any, dict[str, Any], str]
 """What napari makes a layer of: data, keyword arguments, kind."""
@@ -64,17 +60,3 @@ def sample_particles() -> Sequence[LayerTuple]:
     from napari_blush.plugin.sample_data import particles
 
     return particles()
-
-
-def refine_widget(napari_viewer: "napari.viewer.Viewer") -> "QWidget":
-    """Return the dock that runs a refinement."""
-    from napari_blush.plugin.widgets.refine import RefineWidget
-
-    return RefineWidget(napari_viewer)
-
-
-def denoise_widget(napari_viewer: "napari.viewer.Viewer") -> "QWidget":
-    """Return the dock that denoises maps."""
-    from napari_blush.plugin.widgets.denoise import DenoiseWidget
-
-    return DenoiseWidget(napari_viewer)

@@ -40,12 +40,13 @@ class DenoiseWidget(QWidget):
 
     Parameters
     ----------
-    viewer : napari.viewer.Viewer
+    napari_viewer : napari.viewer.Viewer
+        napari goes by this name.
     """
 
-    def __init__(self, viewer: Any) -> None:
+    def __init__(self, napari_viewer: Any) -> None:
         super().__init__()
-        self._viewer = viewer
+        self._viewer = viewer = napari_viewer
         self._engine: Any = None
         self._worker: StepWorker | None = None
         self._source: dict[str, Any] = {}

@@ -50,14 +50,17 @@ class RefineWidget(QWidget):
 
     Parameters
     ----------
-    viewer : napari.viewer.Viewer
+    napari_viewer : napari.viewer.Viewer
+        napari goes by this name.
     make_controller : callable, optional
         Instead of the controller of real runs.
     """
 
-    def __init__(self, viewer: Any, make_controller: Callable[[], Any] | None = None) -> None:
+    def __init__(
+        self, napari_viewer: Any, make_controller: Callable[[], Any] | None = None
+    ) -> None:
         super().__init__()
-        self._viewer = viewer
+        self._viewer = viewer = napari_viewer
         self._make_controller = make_controller
         self._phase = RunPhase.LOADING
         self._is_open = True
