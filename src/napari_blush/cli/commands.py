@@ -5,13 +5,13 @@ come at once.
 """
 
 import argparse
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
 from napari_blush import __version__
+from napari_blush.cli.command import Command as Command
 from napari_blush.cli.options import add_settings_options
+from napari_blush.cli.validate_commands import VALIDATE_COMMANDS
 from napari_blush.data_model.denoise_settings import DenoiseSettings
 from napari_blush.data_model.experiment_settings import ExperimentSettings
 from napari_blush.data_model.external_settings import ExternalReconstructionSettings
@@ -24,18 +24,6 @@ from napari_blush.data_model.tool_settings import (
 from napari_blush.data_model.training_settings import PreparationSettings, TrainingSettings
 
 _USAGE_ERROR = 2
-
-
-@dataclass(frozen=True)
-class Command:
-    """One command: its files, its settings, and the module whose ``execute`` runs it."""
-
-    summary: str
-    usage: str
-    module: str
-    settings: type[Settings]
-    add_files: Callable[[argparse.ArgumentParser], None]
-    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -326,4 +314,5 @@ COMMANDS: dict[str, Command] = {
         settings=Settings,
         add_files=_relion_python_blush_files,
     ),
+    **VALIDATE_COMMANDS,
 }

@@ -1,0 +1,70 @@
+"""``napari-blush validate local``: the resolution at every place, and the map filtered by it."""
+
+import contextlib
+from argparse import Namespace
+
+from napari_blush.cli.report import Report
+from napari_blush.cli.validate_files import HalfMapFiles, finish, make_folder, read_halves
+from napari_blush.data_model.validation_settings import LocalResolutionSettings
+from napari_blush.denoiser.training.compute import chosen_device
+from napari_blush.io.mrc import write_map
+from napari_blush.validation.local_resolution import (
+    LocalOptions,
+    LocalResolution,
+    local_resolution_steps,
+    locally_filtered,
+)
+from napari_blush.validation.report_sections import local_section
+from napari_blush.validation.resolution import resolution_report
+
+
+def execute(settings: LocalResolutionSettings, options: Namespace) -> int:
+    """Measure the half-maps that ``options`` names; return the exit code."""
+    report = Report()
+    halves = read_halves(options.half1, options.half2, settings.voxel_size, settings.mask)
+    whole = resolution_report(
+        *halves.volumes, halves.voxel_size, mask=halves.mask, seed=settings.seed
+    )
+    asked = LocalOptions(
+        window_angstrom=settings.window,
+        step=settings.step,
+        threshold=settings.threshold,
+        randomize_at=settings.randomize_at,
+        seed=settings.seed,
+    )
+    found = measured(halves, whole.resolution, asked, report, settings.device)
+    make_folder(options.output)
+    maps = {
+        "local_resolution.mrc": found.resolution,
+        "locally_filtered.mrc": locally_filtered(
+            whole.sharpened, found.resolution, halves.voxel_size
+        ),
+    }
+    written = []
+    for name, volume in maps.items():
+        path = options.output / name
+        write_map(path, volume, halves.voxel_size, halves.half1.origin_angstrom)
+        written.append(path)
+    return finish(report, options.output, "Local resolution", [local_section(found)], written)
+
+
+def measured(
+    halves: HalfMapFiles,
+    resolution: float,
+    asked: LocalOptions,
+    report: Report,
+    device: str = "auto",
+) -> LocalResolution:
+    """Measure the local resolution with its progress on the terminal."""
+    place = chosen_device(device)
+    half1, half2 = (half.to(place) for half in halves.volumes)
+    steps = local_resolution_steps(half1, half2, halves.voxel_size, resolution, halves.mask, asked)
+    with contextlib.closing(steps):
+        while True:
+            try:
+                done = next(steps)
+            except StopIteration as finished:
+                report.progress.close()
+                result: LocalResolution = finished.value
+                return result
+            report.progress.update("Local resolution", round(1000 * done), 1000)

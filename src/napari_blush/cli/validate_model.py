@@ -1,0 +1,70 @@
+"""``napari-blush validate model``: a map against an atomic model."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from napari_blush.cli.report import Report
+from napari_blush.cli.validate_files import check_alike, finish, make_folder, read_mask
+from napari_blush.conventions import Volume
+from napari_blush.data_model.validation_settings import ModelCheckSettings
+from napari_blush.errors import SettingsError
+from napari_blush.io.atoms import read_atoms
+from napari_blush.io.mrc import MapFile, read_map, write_map
+from napari_blush.io.star_table import StarBlock
+from napari_blush.io.star_text import columns_of, write_star
+from napari_blush.validation.emdb_xml import write_fsc_xml
+from napari_blush.validation.model_completeness import completeness
+from napari_blush.validation.model_report import ModelReport, model_report
+from napari_blush.validation.report_sections import model_section
+
+
+def execute(settings: ModelCheckSettings, options: Namespace) -> int:
+    """Judge the map by the model that ``options`` names; return the exit code."""
+    given = read_map(options.map, voxel_size=settings.voxel_size)
+    halves = _halves(settings, options.map, given)
+    mask = None if settings.mask is None else read_mask(settings.mask, options.map, given)
+    atoms = read_atoms(options.model, waters=settings.waters)
+    found = model_report(given, atoms, halves=halves, mask=mask)
+    built = None
+    if settings.built is not None:
+        built = completeness(read_atoms(settings.built), atoms)
+    make_folder(options.output)
+    written = write_model_files(options.output, found, given)
+    section = model_section(found, built)
+    return finish(Report(), options.output, "Map against model", [section], written)
+
+
+def _halves(
+    settings: ModelCheckSettings, path: Path, given: MapFile
+) -> tuple[Volume, Volume] | None:
+    if settings.half1 is None and settings.half2 is None:
+        return None
+    if settings.half1 is None or settings.half2 is None:
+        raise SettingsError("One half-map was given; wanted both: --half1 and --half2.")
+    halves = []
+    for half_path in (settings.half1, settings.half2):
+        half = read_map(half_path, voxel_size=given.voxel_size)
+        check_alike(path, given, half_path, half)
+        halves.append(half.volume)
+    return halves[0], halves[1]
+
+
+def write_model_files(folder: Path, found: ModelReport, given: MapFile) -> list[Path]:
+    """Write the model's density and mask, the curve, and a row for each residue."""
+    paths = [folder / "model_density.mrc", folder / "model_mask.mrc"]
+    for path, volume in zip(paths, (found.density, found.mask), strict=True):
+        write_map(path, volume, given.voxel_size, given.origin_angstrom)
+    curve = folder / "fsc_model.xml"
+    write_fsc_xml(curve, found.fsc.fsc_sum, given.voxel_size, "FSC of the map with the model")
+    residues = found.residues
+    table = folder / "residues.star"
+    columns = columns_of(
+        {
+            "blushChain": [name or "?" for name in residues.chain],
+            "blushResidueNumber": residues.residue_number.numpy(),
+            "blushResidueName": list(residues.residue_name),
+            "blushCorrelation": residues.correlation.numpy(),
+        }
+    )
+    write_star(table, [StarBlock("residues", columns)])
+    return [*paths, curve, table]

@@ -1,0 +1,63 @@
+"""``napari-blush validate resolution``: what two half-maps say, with lights, for the EMDB.
+
+Writes what ``postprocess`` writes, ``fsc_corrected.xml`` and its like, and ``report.html``.
+"""
+
+from argparse import Namespace
+from pathlib import Path
+
+from napari_blush.cli.report import Report
+from napari_blush.cli.validate_files import HalfMapFiles, finish, make_folder, read_halves
+from napari_blush.data_model.tool_settings import PostprocessSettings
+from napari_blush.validation.emdb_xml import write_fsc_xml
+from napari_blush.validation.half_map_checks import HalfMapReport, half_map_report
+from napari_blush.validation.postprocess_files import PostprocessNames, write_postprocess
+from napari_blush.validation.report_sections import half_map_section
+from napari_blush.validation.resolution import ResolutionReport, resolution_report
+
+
+def execute(settings: PostprocessSettings, options: Namespace) -> int:
+    """Judge the half-maps that ``options`` names; return the exit code."""
+    halves = read_halves(options.half1, options.half2, settings.voxel_size, settings.mask)
+    resolution = resolution_report(
+        *halves.volumes,
+        halves.voxel_size,
+        mask=halves.mask if halves.mask_is_given else None,
+        b_factor=settings.b_factor,
+        fit_from=settings.fit_from,
+        fit_to=settings.fit_to,
+        seed=settings.seed,
+    )
+    found = half_map_report(*halves.volumes, resolution)
+    make_folder(options.output)
+    mask_name = None if settings.mask is None else str(settings.mask)
+    names = PostprocessNames(str(options.half1), str(options.half2), mask_name)
+    written = [
+        *write_postprocess(options.output, resolution, names),
+        *write_curves(options.output, resolution),
+    ]
+    return finish(Report(), options.output, "Resolution", [half_map_section(found)], written)
+
+
+def judged_halves(halves: HalfMapFiles, seed: int) -> HalfMapReport:
+    """Return the report of half-maps as they were read."""
+    mask = halves.mask if halves.mask_is_given else None
+    resolution = resolution_report(*halves.volumes, halves.voxel_size, mask=mask, seed=seed)
+    return half_map_report(*halves.volumes, resolution)
+
+
+def write_curves(folder: Path, report: ResolutionReport) -> list[Path]:
+    """Write each FSC curve as the EMDB takes it; return the paths."""
+    curves = {
+        "corrected": report.fsc.corrected,
+        "masked": report.fsc.masked,
+        "unmasked": report.fsc.unmasked,
+        "phase_randomized": report.fsc.phase_randomized,
+    }
+    paths = []
+    for name, fsc in curves.items():
+        path = folder / f"fsc_{name}.xml"
+        title = f"FSC between half-maps, {name.replace('_', ' ')}"
+        write_fsc_xml(path, fsc, report.voxel_size, title)
+        paths.append(path)
+    return paths

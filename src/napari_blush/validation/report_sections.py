@@ -1,0 +1,205 @@
+"""Each report as a section of the page: its checks, its curves, and what to know of them."""
+
+from collections.abc import Sequence
+from math import isfinite
+
+import torch
+
+from napari_blush.conventions import FSC_AGAINST_TRUTH, FSC_GOLD_STANDARD, Spectrum
+from napari_blush.validation.angular_distribution import AngularDistribution, PoseCertainty
+from napari_blush.validation.directional import DirectionalReport
+from napari_blush.validation.half_map_checks import HalfMapReport
+from napari_blush.validation.lights import Check
+from napari_blush.validation.local_resolution import LocalResolution
+from napari_blush.validation.model_completeness import Completeness
+from napari_blush.validation.model_report import ModelReport
+from napari_blush.validation.overfitting import OverfittingVerdict
+from napari_blush.validation.report_page import (
+    Curve,
+    Plot,
+    Section,
+    drawn,
+    histogram,
+    sphere_plot,
+)
+
+_AXIS = "resolution in Å"
+_GOLD = {"0.143": FSC_GOLD_STANDARD}
+
+
+def fsc_plot(
+    curves: dict[str, Spectrum | None],
+    voxel_size: float,
+    *,
+    levels: dict[str, float] | None = None,
+    from_shell: int | None = None,
+    dashed: Sequence[str] = (),
+) -> str:
+    """Return FSC curves over spatial frequency as SVG; curves that are None are left out."""
+    lines, box = [], 2
+    for name, fsc in curves.items():
+        if fsc is not None:
+            box = 2 * (len(fsc) - 1)
+            x = [shell / (box * voxel_size) for shell in range(len(fsc))]
+            lines.append(Curve(name, x, fsc.double().tolist(), dashed=name in dashed))
+    marks = {} if from_shell is None else {"random beyond": from_shell / (box * voxel_size)}
+    given = _GOLD if levels is None else levels
+    return drawn(Plot(lines, _AXIS, "FSC", levels=given, marks=marks, angstrom=True))
+
+
+def half_map_section(found: HalfMapReport) -> Section:
+    """Return resolution, mask and solvent, with the curves and the Guinier fit's figure."""
+    report = found.resolution
+    curves = {
+        "corrected": report.fsc.corrected,
+        "masked": report.fsc.masked,
+        "unmasked": report.fsc.unmasked,
+        "phases random": report.fsc.phase_randomized,
+        "solvent": found.fsc_solvent,
+    }
+    drawing = fsc_plot(
+        curves,
+        report.voxel_size,
+        from_shell=report.fsc.randomized_from_shell,
+        dashed=("phases random", "solvent"),
+    )
+    fitted = (
+        f"B-factor of the Guinier fit {report.guinier.b_factor:.0f} Å² (R² "
+        f"{report.guinier.r_squared:.2f})."
+        if report.guinier is not None
+        else "Too coarse to fit a B-factor."
+    )
+    return Section("Half-maps", found.checks, [drawing], [fitted])
+
+
+def directional_section(report: DirectionalReport) -> Section:
+    """Return the family of conical curves and the cut-off over the sphere."""
+    low, high = (report.curves.nan_to_num(nan=1.0).quantile(q, dim=0) for q in (0.0, 1.0))
+    mean = report.curves.nanmean(dim=0)
+    weakest = report.curves[int(report.cutoff_shell.argmin())]
+    curves: dict[str, Spectrum | None] = {
+        "mean of directions": mean,
+        "weakest direction": weakest,
+        "lowest": low,
+        "highest": high,
+    }
+    both = torch.cat([report.directions, -report.directions]).tolist()
+    shells = torch.cat([report.cutoff_shell, report.cutoff_shell]).tolist()
+    return Section(
+        "Directions",
+        report.checks,
+        [
+            fsc_plot(curves, report.voxel_size, dashed=("lowest", "highest")),
+            sphere_plot(both, shells, "cut-off frequency by direction; dark is finer"),
+        ],
+        ["Conical FSC of 20° half-angle."],
+    )
+
+
+def local_section(found: LocalResolution, checks: Sequence[Check] = ()) -> Section:
+    """Return the histogram of the local resolution inside the mask."""
+    values = found.resolution[found.inside].double().tolist()
+    low, median, high = found.quantiles()
+    note = (
+        f"Inside the mask {median:.1f} Å in the median, 90 % of voxels from {low:.1f} to "
+        f"{high:.1f} Å; windows of {found.window_voxels} voxels."
+    )
+    return Section("Local resolution", checks, [histogram(values, "local resolution in Å")], [note])
+
+
+def model_section(report: ModelReport, built: Completeness | None = None) -> Section:
+    """Return curves against the model, and the correlation along its residues."""
+    curves: dict[str, Spectrum | None] = {
+        "map": report.fsc.fsc_sum,
+        "half 1": report.fsc.fsc_half1,
+        "half 2": report.fsc.fsc_half2,
+        "map, no mask": report.fsc.fsc_unmasked,
+    }
+    drawing = fsc_plot(
+        curves,
+        report.fsc.voxel_size,
+        levels={"0.5": FSC_AGAINST_TRUTH},
+        dashed=("map, no mask",),
+    )
+    correlation = report.residues.correlation.tolist()
+    along = drawn(
+        Plot(
+            [Curve("residue", list(range(len(correlation))), correlation)],
+            "residue, in the order of the file",
+            "correlation",
+            y_range=(-0.2, 1.0),
+        )
+    )
+    chains = ", ".join(
+        f"{name or '?'} {value:.2f}" for name, value in report.residues.chain_correlation.items()
+    )
+    notes = [f"Correlation by chain: {chains}."]
+    if report.fsc.fit is not None:
+        notes.append(
+            f"The map is the model times {report.fsc.fit.scale:.3g} with a B-factor of "
+            f"{report.fsc.fit.b_factor:+.0f} Å²."
+        )
+    if report.n_outside:
+        notes.append(f"{report.n_outside} atoms lie outside the box and were left out.")
+    if built is not None:
+        notes.append(completeness_line(built))
+    return Section("Atomic model", report.checks, [drawing, along], notes)
+
+
+def completeness_line(built: Completeness) -> str:
+    """Return how much of the reference was built, in a sentence."""
+    rmsd = f", {built.rmsd:.2f} Å apart" if isfinite(built.rmsd) else ""
+    return (
+        f"Model completeness {100 * built.fraction:.1f} %: {built.n_matched} of "
+        f"{built.n_reference} residues have a built C-alpha within 3 Å{rmsd}."
+    )
+
+
+def verdict_section(
+    title: str,
+    verdict: OverfittingVerdict,
+    voxel_size: float,
+    *,
+    more: dict[str, Spectrum | None] | None = None,
+    checks: Sequence[Check] = (),
+    notes: Sequence[str] = (),
+) -> Section:
+    """Return both FSC families of a phase randomization, drawn together."""
+    curves: dict[str, Spectrum | None] = {
+        "FSC_t": verdict.fsc_t,
+        "FSC_n": verdict.fsc_n,
+        "FSC_true": verdict.fsc_true,
+        **(more or {}),
+    }
+    drawing = fsc_plot(
+        curves, voxel_size, from_shell=verdict.from_shell, dashed=("FSC_n", *(more or {}))
+    )
+    return Section(title, [verdict.check, *checks], [drawing], notes)
+
+
+def angles_section(
+    views: AngularDistribution,
+    poses: PoseCertainty | None = None,
+    trend: Check | None = None,
+    history: Sequence[float] = (),
+) -> Section:
+    """Return views over the sphere, p_max of particles, and p_max over the iterations."""
+    checks = list(views.checks)
+    drawings = [
+        sphere_plot(
+            views.directions.tolist(), views.counts.double().tolist(), "viewing directions"
+        ),
+        sphere_plot(
+            views.directions.tolist(), views.sampling.tolist(), "how Fourier space is filled"
+        ),
+    ]
+    if poses is not None:
+        checks += poses.checks
+        drawings.append(histogram(poses.p_max.double().tolist(), "p_max of a particle"))
+    if trend is not None:
+        checks.append(trend)
+    if len(history) > 1:
+        line = Curve("average p_max", list(range(1, len(history) + 1)), list(history))
+        drawings.append(drawn(Plot([line], "iteration", "p_max", y_range=(0.0, 1.0))))
+    notes = [f"{views.n_particles} particles."]
+    return Section("Views and poses", checks, drawings, notes)
