@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_blush.denoiser.patches import Blend, cut_blocks, even_starts, squared_cosine_window
-from napari_blush.denoiser.release_recipe import release_starts, release_window
+from napari_blush.denoiser.release_recipe import LEAST_WEIGHT, release_starts, release_window
 
 
 @given(
@@ -100,3 +100,13 @@ def test_what_no_block_covers_is_zero() -> None:
     (mean,) = blend.mean(0.1)
     assert float(mean.sum()) == 16**3
     assert mean[:8].abs().max() == 0
+
+
+def test_release_leaves_no_holes_at_the_largest_stride() -> None:
+    block, stride = 32, 20
+    axis = torch.tensor(release_starts(72, block, stride))
+    blend = Blend(72, release_window(block, 5), 1)
+    for origin in torch.cartesian_prod(axis, axis, axis):
+        blend.add(origin[None], torch.ones(1, block, block, block))
+    (mean,) = blend.mean(LEAST_WEIGHT)
+    assert mean[5:-5, 5:-5, 5:-5].min() == pytest.approx(1)

@@ -154,8 +154,8 @@ def check_volume(volume: Volume, options: DenoiseOptions) -> None:
 
 
 def check_stride(stride: int | None, block_size: int) -> None:
-    """Refuse strides that leave gaps between the parts of blocks that count."""
-    most = 3 * block_size // 4
+    """Refuse strides that leave voxels between the parts of blocks that count in either mode."""
+    most = 5 * block_size // 8
     if stride is not None and stride > most:
         raise SettingsError(
             f"A stride of {stride} voxels was given for blocks of {block_size}; wanted at most "

@@ -71,7 +71,8 @@ def plan_memory(
     """
     maps = map_bytes(grid, denoiser.block_size)
     store = device
-    if device.type != "cpu" and maps > free_bytes(device) // 2:
+    is_too_large = device.type == "cuda" and maps > free_bytes(device) // 2
+    if is_too_large or device.type == "mps":  # MPS has no float64, which levels are summed in
         store = torch.device("cpu")
     free = free_bytes(store)
     if maps > free:
@@ -93,6 +94,6 @@ def plan_memory(
             f"The memory limit of {limit / GIBI:.1f} GB allows batches of {batch} blocks instead "
             f"of {wanted}."
         )
-    if store != device:
+    if is_too_large:
         messages.append("The map is too large for the accelerator and stays in main memory.")
     return MemoryPlan(store, batch, tuple(messages))
