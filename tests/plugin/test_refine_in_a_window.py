@@ -9,7 +9,10 @@ import pytest
 
 from napari_blush.io.mrc import read_map
 from napari_blush.io.run_settings import read_settings
+from napari_blush.plugin import run_reader
+from napari_blush.plugin.layer_looks import TAG
 from napari_blush.plugin.run_phase import RunPhase
+from napari_blush.plugin.run_reader import read_runs
 from napari_blush.plugin.widgets.refine import RefineWidget
 
 PICTURES = os.environ.get("NAPARI_BLUSH_PICTURES")
@@ -94,6 +97,11 @@ def test_a_whole_run(filled, viewer, application, wait_until, tmp_path) -> None:
     assert "Changed: tau2_fudge." in dock.log.toPlainText()
     assert read_settings(run) == dock.job().settings.model_copy(update={"tau2_fudge": 1.0})
     assert phases[0] is RunPhase.STARTING
+    assert dock._view.plot.isVisibleTo(dock)
+    found = {arguments["metadata"][TAG]["role"]: data for data, arguments, _ in read_runs(str(run))}
+    assert np.array_equal(found["final"], board.layer("final").data)
+    assert np.array_equal(found["reference"], board.layer("reference").data)
+    assert run_reader(str(run / "settings.yaml"))(str(run / "settings.yaml"))
     assert viewer.dims.ndisplay == 3
 
 

@@ -54,6 +54,7 @@ class FscPlot(pg.PlotWidget):  # type: ignore[misc]
 
     def __init__(self, parent: QWidget | None = None) -> None:
         bottom = ResolutionAxis("bottom")
+        bottom.enableAutoSIPrefix(False)
         super().__init__(parent, background=None, axisItems={"bottom": bottom})
         self._shown: FscOfIteration | None = None
         self.setFixedHeight(_HEIGHT)
