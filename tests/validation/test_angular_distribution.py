@@ -49,11 +49,11 @@ def test_top_views_alone_leave_space_empty(generator: torch.Generator) -> None:
 
 
 def test_symmetry_mates_are_views_too(generator: torch.Generator) -> None:
-    top = draw_orientations(5_000, "top", 8.0, generator)
+    top = draw_orientations(5_000, "top", 8.0, generator)[:1000]
     alone = angular_distribution(top)
     mates = angular_distribution(top, symmetry_operators("O"))
-    assert int(mates.counts.sum()) == 24 * 5_000
-    assert mates.n_particles == 5_000
+    assert int(mates.counts.sum()) == 24 * 1_000
+    assert mates.n_particles == 1_000
     # A cube looked at along one axis is seen along all three; its diagonals stay thin.
     assert mates.unseen < 0.1 < 0.3 < alone.unseen
     assert alone.efficiency == 0

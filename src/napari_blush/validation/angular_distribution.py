@@ -29,7 +29,7 @@ _UNSEEN = (0.01, 0.05)
 _SLAB = 0.06
 """Half thickness of the plane that a view fills, as the sine of an angle (3.4 degrees)."""
 
-_AT_A_TIME = 20_000
+_AT_A_TIME = 5_000
 _P_MAX = (0.1, 0.03)
 _OUTLIER_SIGMAS = 4.0
 _MAD_TO_SIGMA = 1.4826
@@ -101,7 +101,7 @@ def angular_distribution(
     counts = torch.zeros(len(directions), dtype=torch.int64)
     filled = torch.zeros(len(directions), dtype=torch.float64)
     for part in torch.split(views, _AT_A_TIME):
-        cosine = part @ directions.T
+        cosine = part.float() @ directions.T.float()
         counts += torch.bincount(cosine.argmax(dim=1), minlength=len(directions))
         filled += (cosine.abs() < _SLAB).double().sum(dim=0)
     unseen = float((filled == 0).double().mean())
