@@ -181,7 +181,7 @@ def draw_plan(
         off_center=draw.between(0, 3) if symmetry == "C1" else 0.0,
         mask_extension=draw.between(4, 6),
         symmetry=symmetry,
-        excess_noise=draw.between(0, 1) ** 2 if draw.happens(0.75) else 0.0,
+        excess_noise=1.4 * draw.between(0, 1) ** 1.5 if draw.happens(0.85) else 0.0,
         finer=draw.happens(0.2),
     )
 

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 
 from napari_blush.conventions import Volume
@@ -21,7 +23,8 @@ from napari_blush.simulation.structures import (
 )
 from napari_blush.simulation.surroundings import distance_from_atoms, loose_blobs, micelle_belt
 
-_ORDERED = 400.0  # angstrom squared of B-factor in excess, up to which atoms belong to the mask
+_ORDERED = 250.0  # angstrom squared of B-factor in excess, up to which atoms belong to the mask
+_LEAST_PIECE = 0.25  # of the largest, for a piece of the mask to be kept
 _PROTEIN_REACH = 3.0  # angstrom from the voxel of an atom to the surface of the molecule
 _SOLVENT_SHARE = 0.45  # of the density of matter that is that of the solvent it displaces
 _SOLVENT_B_FACTOR = 170.0  # angstrom squared, how soft the displaced volume of an atom is
@@ -82,16 +85,24 @@ def make_specimen(
     density = _density(structure, plan)
     distance = distance_from_atoms(placed, plan.box_size, plan.voxel_size)
     around = _surroundings(density, distance, plan, generator)
-    ordered = placed[flexible < _ORDERED]
-    to_ordered = distance_from_atoms(
-        ordered if len(ordered) else placed, plan.box_size, plan.voxel_size
+    mask = _soft_mask(
+        placed[flexible < _ORDERED] if bool((flexible < _ORDERED).any()) else placed, plan
     )
-    beyond = to_ordered - _PROTEIN_REACH - plan.mask_extension
-    mask = 0.5 + 0.5 * torch.cos(torch.pi * (beyond / plan.mask_edge).clamp(0, 1))
     # Atoms are laid out to a few parts in a thousand; symmetry is to be exact.
     return Specimen(
         grid_symmetrized(density + around, plan.symmetry), grid_symmetrized(mask, plan.symmetry)
     )
+
+
+def _soft_mask(ordered: Tensor, plan: ExperimentPlan) -> Volume:
+    """Return a soft mask of atoms, without the crumbs that a lost domain leaves."""
+    distance = distance_from_atoms(ordered, plan.box_size, plan.voxel_size)
+    reach = _PROTEIN_REACH + plan.mask_extension
+    labels, n_pieces = ndimage.label((distance < reach + plan.mask_edge).numpy())
+    sizes = np.bincount(labels.ravel(), minlength=n_pieces + 1)[1:]
+    crumbs = np.flatnonzero(sizes < _LEAST_PIECE * sizes.max()) + 1
+    mask = 0.5 + 0.5 * torch.cos(torch.pi * ((distance - reach) / plan.mask_edge).clamp(0, 1))
+    return mask * torch.from_numpy(~np.isin(labels, crumbs)).float()
 
 
 def _domain(structure: Structure, copies: int, radius: float, generator: torch.Generator) -> Tensor:
