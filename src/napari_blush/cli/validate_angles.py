@@ -7,20 +7,18 @@ from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from napari_blush.cli.report import Report
 from napari_blush.cli.validate_files import finish, make_folder
-from napari_blush.data_model.particles import Particles
 from napari_blush.data_model.validation_settings import AngleSettings
 from napari_blush.errors import StarFileError
 from napari_blush.io.run_history import read_history
-from napari_blush.io.star import read_particles
-from napari_blush.io.star_table import StarBlock
+from napari_blush.io.star_columns import StarColumns
+from napari_blush.io.star_table import StarBlock, read_star
 from napari_blush.io.star_text import write_star
 from napari_blush.numerics.point_group import symmetry_operators
+from napari_blush.numerics.rotations import euler_to_matrix
 from napari_blush.validation.angular_distribution import (
     PoseCertainty,
     angular_distribution,
@@ -30,15 +28,17 @@ from napari_blush.validation.angular_distribution import (
 from napari_blush.validation.report_page import Section
 from napari_blush.validation.report_sections import angles_section
 
+_ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
+_GROUP = "rlnOpticsGroup"
 _P_MAX = "rlnMaxValueProbDistribution"
 _LIKELIHOOD = "rlnLogLikeliContribution"
 
 
 @dataclass(frozen=True, slots=True)
 class JudgedPoses:
-    """Particles as read, with what was found."""
+    """The table of the particles, with what was found."""
 
-    particles: Particles
+    table: StarColumns
     certainty: PoseCertainty | None
     section: Section
 
@@ -51,48 +51,54 @@ def execute(settings: AngleSettings, options: Namespace) -> int:
     if found.certainty is not None and bool(found.certainty.outliers.any()):
         path = options.output / "particles_that_disagree.star"
         rows = found.certainty.outliers.numpy()
-        columns = {
-            name: np.asarray(values, dtype=object)[rows]
-            for name, values in found.particles.columns.items()
-        }
+        columns = {name: values[rows] for name, values in found.table.columns.items()}
         write_star(path, [StarBlock("particles", columns)])
         written.append(path)
     return finish(Report(), options.output, "Views and poses", [found.section], written)
 
 
 def judged_poses(path: Path, symmetry: str, healpix_order: int = 3) -> JudgedPoses:
-    """Read and judge the poses of a STAR file or of a run folder.
+    """Read and judge the poses of a STAR file or of a run folder; images are not looked for.
 
     Raises
     ------
     StarFileError
         When there are no poses.
     """
-    table = path / "run_data.star" if path.is_dir() else path
-    particles = read_particles(table)
-    if not particles.has_poses:
-        raise StarFileError(
-            f"{table} has no poses; wanted refined particles with rlnAngleRot, rlnAngleTilt and "
-            "rlnAnglePsi; give the data.star of a refinement."
-        )
+    table = posed_table(path / "run_data.star" if path.is_dir() else path)
+    angles = torch.stack([torch.from_numpy(table.numbers(label)) for label in _ANGLES], dim=1)
     views = angular_distribution(
-        particles.poses.rotations, symmetry_operators(symmetry), healpix_order=healpix_order
+        euler_to_matrix(angles), symmetry_operators(symmetry), healpix_order=healpix_order
     )
-    p_max, likelihood = _numbers(particles, _P_MAX), _numbers(particles, _LIKELIHOOD)
     certainty = None
-    if p_max is not None:
-        certainty = pose_certainty(p_max, likelihood, particles.optics_group_index)
+    if _P_MAX in table:
+        likelihood = table.numbers(_LIKELIHOOD) if _LIKELIHOOD in table else None
+        certainty = pose_certainty(
+            torch.from_numpy(table.numbers(_P_MAX)),
+            None if likelihood is None else torch.from_numpy(likelihood),
+            torch.from_numpy(table.integers(_GROUP)) if _GROUP in table else None,
+        )
     history = [
         float(line["average_p_max"])
         for line in (read_history(path) if path.is_dir() else [])
         if line.get("average_p_max") is not None
     ]
     section = angles_section(views, certainty, trend_check(history), history)
-    return JudgedPoses(particles, certainty, section)
+    return JudgedPoses(table, certainty, section)
 
 
-def _numbers(particles: Particles, label: str) -> Tensor | None:
-    values = particles.columns.get(label)
-    if values is None:
-        return None
-    return torch.from_numpy(np.asarray(values).astype(np.float64))
+def posed_table(path: Path) -> StarColumns:
+    """Return the table of a STAR file that has poses.
+
+    Raises
+    ------
+    StarFileError
+        When none has.
+    """
+    for name, block in read_star(path).items():
+        if all(label in block.columns for label in _ANGLES):
+            return StarColumns(path, name, block.columns)
+    raise StarFileError(
+        f"{path} has no poses; wanted refined particles with {', '.join(_ANGLES)}; give the "
+        "data.star of a refinement."
+    )

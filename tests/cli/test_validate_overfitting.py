@@ -1,0 +1,102 @@
+"""A refinement run again on phase-randomized images: what it is, prints and concludes."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from napari_blush.cli.main import main
+from napari_blush.cli.validate_overfitting import curve, judged, repeated_settings
+from napari_blush.data_model.optics_group import OpticsGroup
+from napari_blush.data_model.poses import Poses
+from napari_blush.data_model.settings import RefinementSettings
+from napari_blush.data_model.validation_settings import ImageRandomizationSettings
+from napari_blush.io.mrc import write_map, write_stack
+from napari_blush.io.run_history import read_history
+from napari_blush.io.run_settings import read_settings
+from napari_blush.io.star import write_particles
+from napari_blush.numerics.filters import low_pass
+from napari_blush.numerics.masks import soft_sphere
+from napari_blush.numerics.rotations import random_rotations
+from napari_blush.simulation.exposure import DefocusPlan, draw_exposure
+from napari_blush.simulation.images import simulate_particles
+from napari_blush.simulation.phantoms import random_blobs
+from napari_blush.validation.lights import Light
+
+BOX, VOXEL, N = 32, 4.0, 48
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write particles, a start map and a mask."""
+    folder = tmp_path_factory.mktemp("overfitting")
+    generator = torch.Generator().manual_seed(7)
+    truth = random_blobs(generator, radius_px=7.0).volume(BOX)
+    poses = Poses(random_rotations(N, generator).double(), torch.zeros(N, 2, dtype=torch.float64))
+    group = OpticsGroup("one", 300.0, 2.7, 0.1, VOXEL, BOX)
+    exposure = draw_exposure(N, (group,), DefocusPlan(), generator)
+    clean = simulate_particles(truth, poses, exposure, spectrum=None)
+    signal = clean.images.read(torch.arange(N))
+    images = signal / signal.std() + torch.randn(N, BOX, BOX, generator=generator)
+    write_stack(folder / "p.mrcs", images, VOXEL)
+    names = {"rlnImageName": [f"{i + 1:06d}@p.mrcs" for i in range(N)]}
+    write_particles(folder / "p.star", clean, names)
+    write_map(folder / "start.mrc", low_pass(truth, VOXEL, 30.0), VOXEL)
+    write_map(folder / "mask.mrc", soft_sphere(BOX, 11.0, 3.0), VOXEL)
+    return folder
+
+
+def test_a_run_is_repeated_and_judged(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, after = tmp_path / "run", tmp_path / "randomized"
+    files = [str(inputs / "p.star"), "--reference", str(inputs / "start.mrc")]
+    basics = "--particle-diameter 90 --initial-low-pass 30 --healpix-order 1 --device cpu --seed 5"
+    mask = ["--mask", str(inputs / "mask.mrc"), "--max-iterations", "1"]
+    assert main(["refine", *files, "--output", str(before), *basics.split(), *mask]) == 0
+    command = ["validate", "overfitting", str(before), *files, "--output", str(after)]
+    assert main([*command, "--randomize-at", "25"]) == 0
+    said = capsys.readouterr().out
+    assert "Phases of all images are random beyond 25.00 A." in said
+    assert "made from noise" in said
+    assert read_settings(after) == read_settings(before)
+    # The same images up to 25 A (shell 5), and other ones beyond.
+    real, random = (curve(read_history(folder)[-1], "unmasked") for folder in (before, after))
+    assert (real - random)[1:4].abs().max() < 0.2
+    assert not torch.allclose(real[8:], random[8:], atol=1e-3)
+    page = (after / "report.html").read_text()
+    assert all(f">{name}</text>" in page for name in ("FSC_t", "FSC_n", "FSC_true"))
+    # Views and poses of a whole run folder, with the course of the run.
+    assert main(["validate-angles", str(before), "--output", str(tmp_path / "angles")]) == 0
+    assert "p_max, median" in capsys.readouterr().out
+    empty = ["validate-overfitting", str(inputs), *files, "--output", str(tmp_path / "none")]
+    assert main(empty) == 1
+    assert "holds no iteration" in capsys.readouterr().err
+
+
+def line(corrected: torch.Tensor) -> dict[str, object]:
+    text = json.dumps({"voxel_size": VOXEL, "fsc": {"corrected": corrected.tolist()}})
+    made: dict[str, object] = json.loads(text)
+    return made
+
+
+@pytest.mark.parametrize(("level", "light"), [(0.0, Light.GREEN), (0.4, Light.RED)])
+def test_agreement_that_stays_without_phases_is_red(level: float, light: Light) -> None:
+    # What halves refined against a common reference show: noise aligned to it agrees.
+    shells = torch.arange(33.0)
+    fsc_t = 1 / (1 + torch.exp((shells - 18) / 2))
+    fsc_n = torch.where(shells < 8, fsc_t, torch.minimum(fsc_t, torch.tensor(level)))
+    found = judged(line(fsc_t), line(fsc_n), 64 * VOXEL / 8, soft_sphere(64, 20.0, 4.0))
+    assert found.check.light is light
+    assert found.from_shell == 8
+
+
+def test_only_what_was_asked_differs() -> None:
+    before = RefinementSettings(regularizer="blush", seed=3, healpix_order=1)
+    same = repeated_settings(before, ImageRandomizationSettings())
+    assert same == before
+    asked = ImageRandomizationSettings(keep_trailing=False, max_iterations=4, device="cpu")
+    changed = repeated_settings(before, asked)
+    assert not changed.spectral_trailing
+    assert (changed.max_iterations, changed.device, changed.seed) == (4, "cpu", 3)
