@@ -115,6 +115,7 @@ def run(
         [sys.executable, CHILD, json.dumps(job)], stdout=subprocess.PIPE, check=True, text=True
     )
     told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    print(denoiser, tuple(volume.shape), options, told, file=sys.stderr, flush=True)
     return told
 
 
