@@ -57,6 +57,13 @@ def test_noise_copied_into_both_halves_shows_in_the_solvent(
     assert found["resolution"] is found["made by the mask"] is Light.GREEN
 
 
+def test_hand_and_voxel_size_are_beyond_half_maps(halves: Maps, mask: torch.Tensor) -> None:
+    mirrored = tuple(half.flip(0).roll(1, 0) for half in halves)
+    assert set(lights(judged((mirrored[0], mirrored[1]), mask)).values()) == {Light.GREEN}
+    report = resolution_report(*halves, 1.02 * VOXEL, mask=mask)
+    assert set(lights(half_map_report(*halves, report)).values()) == {Light.GREEN}
+
+
 def test_a_mask_that_cuts_density_is_found(halves: Maps) -> None:
     cut = soft_sphere(BOX, 14.0, 4.0) * (torch.arange(BOX) < BOX // 2 + 3)
     found = lights(judged(halves, cut))

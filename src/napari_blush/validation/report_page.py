@@ -198,7 +198,7 @@ def sphere_plot(
     caption : str
     """
     radius = 120.0
-    dot = 1.15 * radius * (2 / max(len(values), 1)) ** 0.5
+    dot = 1.0 * radius * (2 / max(len(values), 1)) ** 0.5
     greatest = max(values, default=0.0) or 1.0
     parts = []
     for (x, y, z), value in zip(directions, values, strict=True):
