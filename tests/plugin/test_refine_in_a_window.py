@@ -85,6 +85,11 @@ def test_a_whole_run(filled, viewer, application, wait_until, tmp_path) -> None:
     before = list(viewer.layers)
     shot = picture(viewer, application, "2_after_one_iteration")
     assert shot.std() > 10
+    dock.looks.compare.click()
+    assert viewer.canvas.grid.enabled
+    picture(viewer, application, "2_side_by_side")
+    dock.looks.compare.click()
+    assert not viewer.canvas.grid.enabled
     dock.controls.buttons["resume"].click()
     wait_until(lambda: dock.controller.phase is RunPhase.FINISHED, 120)
     wait_until(lambda: board.layer("final") is not None)

@@ -8,10 +8,12 @@ from napari.utils.theme import get_theme  # type: ignore[import-untyped]
 
 from napari_blush.data_model.results import RefinementResult
 from napari_blush.io.mrc import MapFile, read_map
+from napari_blush.plugin.comparison import Comparison
+from napari_blush.plugin.fsc_layer import FscLayer, curves_as_lists
 from napari_blush.plugin.job_description import JobDescription
 from napari_blush.plugin.layers import LayerBoard, as_array
 from napari_blush.plugin.loading import run_in_background
-from napari_blush.plugin.plots.fsc import CURVES, FscOfIteration, FscPlot
+from napari_blush.plugin.plots.fsc import FscOfIteration, FscPlot
 from napari_blush.plugin.widgets.steering_panel import FINER, MASK
 from napari_blush.refine.changes import AT_THE_START_ONLY
 from napari_blush.refine.events import Message, RunStarted
@@ -38,6 +40,8 @@ class RunView:
         self._n_told = 0
         self.board: LayerBoard | None = None
         self._forget_board: Callable[[], None] = lambda: None
+        self._comparison: Comparison | None = None
+        self._curves: FscLayer | None = None
         self._slots: dict[str, Callable[..., None]] = {
             "run": self._started,
             "iteration": self._at_iteration,
@@ -55,6 +59,10 @@ class RunView:
         dock.plots.addWidget(self.plot)
         self._use_theme()
         viewer.events.theme.connect(self._use_theme)
+        dock.looks.side_by_side.connect(lambda on: self._compare("side_by_side", on))
+        dock.looks.raw.connect(lambda on: self._compare("show_raw", on))
+        dock.looks.curves_wanted.connect(lambda _: self._draw_fsc())
+        dock.looks.contrast_held.connect(lambda on: self._hold_contrast(on))
 
     def begin(self, job: JobDescription) -> None:
         """Make room for the layers of a new run, and show what it begins with."""
@@ -63,6 +71,10 @@ class RunView:
         self._forget_board()
         self._job, self._n_told = job, 0
         self.board = LayerBoard(self._viewer, job.output.name, self._dock.later)
+        self.board.keeps_contrast = self._dock.looks.keep.isChecked()
+        self._dock.looks.compare.setChecked(False)
+        self._comparison = Comparison(self._viewer, self.board)
+        self._curves = FscLayer(self._viewer, job.output.name, self._dock.later)
         self._forget_board = self.board.follow(self._session)
         self._dock.summary.clear()
         self._read_inputs(job, self.board)
@@ -147,16 +159,27 @@ class RunView:
             return
         voxel_size = session.run.pixel_size
         history = {
-            number: FscOfIteration(
-                {name: getattr(curves, name).tolist() for name in CURVES}, voxel_size
-            )
+            number: FscOfIteration(curves_as_lists(curves), voxel_size)
             for number, curves in session.fsc_history.items()
         }
         self.plot.show_history(history, session.cutoff_shell)
         self.plot.setVisible(bool(history))
+        self._dock.looks.setVisible(bool(history))
+        # Made only when it is asked for: a first layer of shapes takes its time.
+        if history and self._curves is not None and self._dock.looks.curves.isChecked():
+            self._curves.show(session.fsc_history, session.run.box_size * voxel_size)
+
+    def _compare(self, how: str, wanted: bool) -> None:
+        if self._comparison is not None:
+            getattr(self._comparison, how)(wanted)
+
+    def _hold_contrast(self, held: bool) -> None:
+        if self.board is not None:
+            self.board.keeps_contrast = held
 
     def _use_theme(self, *_: Any) -> None:
-        self.plot.set_colors(get_theme(self._viewer.theme).text.as_hex())
+        theme = get_theme(self._viewer.theme)
+        self.plot.set_colors(theme.text.as_hex(), theme.background.as_hex())
 
     def _finished(self, result: RefinementResult | None) -> None:
         if result is None or self._job is None:

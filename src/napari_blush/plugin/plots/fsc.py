@@ -14,9 +14,14 @@ CURVES = {
     "corrected": ("corrected", "#4fa3ff", 2.5, Qt.PenStyle.SolidLine),
     "unmasked": ("no mask", "#5fbf7f", 1.2, Qt.PenStyle.SolidLine),
     "masked": ("masked", "#e0a64f", 1.2, Qt.PenStyle.SolidLine),
-    "phase_randomized": ("phases randomized", "#d0605e", 1.2, Qt.PenStyle.DashLine),
+    "phase_randomized": ("randomized", "#d0605e", 1.2, Qt.PenStyle.DashLine),
 }
 """Name in ``FscCurves``, then words, colour, width and style."""
+
+LEGEND = ", ".join(
+    f'<span style="color: {color}">{words}</span>' for words, color, _, _ in CURVES.values()
+)
+"""The names of the curves in their colours, above them: inside they would hide something."""
 
 _EARLIER_SHOWN = 8
 _HEIGHT = 190
@@ -57,6 +62,7 @@ class FscPlot(pg.PlotWidget):  # type: ignore[misc]
         bottom.enableAutoSIPrefix(False)
         super().__init__(parent, background=None, axisItems={"bottom": bottom})
         self._shown: FscOfIteration | None = None
+        self._text, self._caption = "#aaaaaa", ""
         self.setFixedHeight(_HEIGHT)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         item = self.getPlotItem()
@@ -66,11 +72,10 @@ class FscPlot(pg.PlotWidget):  # type: ignore[misc]
         item.setLabel("bottom", "resolution (Å)")
         item.setLabel("left", "FSC")
         item.setYRange(_LOWEST, 1.05, padding=0)
-        self._legend = item.addLegend(offset=(-4, 2), labelTextSize="7pt", verSpacing=-6)
         self._earlier = [item.plot(pen=None) for _ in range(_EARLIER_SHOWN)]
         self.curves = {
-            name: item.plot(name=words, pen=pg.mkPen(color, width=width, style=style))
-            for name, (words, color, width, style) in CURVES.items()
+            name: item.plot(pen=pg.mkPen(color, width=width, style=style))
+            for name, (_, color, width, style) in CURVES.items()
         }
         for level in (FSC_GOLD_STANDARD, FSC_AGAINST_TRUTH):
             line = pg.InfiniteLine(level, angle=0, pen=pg.mkPen("#8888", style=_DOTTED))
@@ -114,16 +119,18 @@ class FscPlot(pg.PlotWidget):  # type: ignore[misc]
         self._show_cutoff(cutoff_shell)
         if self._shown is not None:
             self.setXRange(0, _points(self._shown, "corrected")[0][-1], padding=0.01)
-        self._title(f"iteration {numbers[-1]}" if numbers else "")
+        self._caption = f"iteration {numbers[-1]}: {LEGEND}" if numbers else ""
+        self._title(self._caption)
 
-    def set_colors(self, text: str) -> None:
-        """Draw axes and words in a colour that the theme makes readable."""
+    def set_colors(self, text: str, background: str) -> None:
+        """Draw in the colours of a theme."""
         self._text = text
+        self.setBackground(background)
         for side in ("left", "bottom"):
             axis = self.getPlotItem().getAxis(side)
             axis.setPen(text)
             axis.setTextPen(text)
-        self._legend.setLabelTextColor(text)
+        self._title(self._caption)
 
     def readout(self, frequency: float) -> str:
         """Return resolution and curves at a spatial frequency, in words."""
@@ -152,7 +159,7 @@ class FscPlot(pg.PlotWidget):  # type: ignore[misc]
                 self._title(text)
 
     def _title(self, text: str) -> None:
-        self.getPlotItem().setTitle(text or None, size="8pt", color=getattr(self, "_text", "#aaa"))
+        self.getPlotItem().setTitle(text or None, size="7pt", color=self._text)
 
 
 _DOTTED = Qt.PenStyle.DotLine

@@ -29,6 +29,7 @@ from napari_blush.plugin.widgets.refinement_inputs import RefinementInputs, next
 from napari_blush.plugin.widgets.run_controls import RunControls
 from napari_blush.plugin.widgets.settings_form import SettingsForm
 from napari_blush.plugin.widgets.steering_panel import SteeringPanel
+from napari_blush.plugin.widgets.view_panel import ViewPanel
 
 BASIC = (
     "particle_diameter",
@@ -77,6 +78,7 @@ class RefineWidget(QWidget):
         )
         self.controls = RunControls(self)
         self.steering = SteeringPanel(self)
+        self.looks = ViewPanel(self)
         self.summary = QLabel()
         self.summary.setWordWrap(True)
         self.log = QPlainTextEdit()
@@ -193,6 +195,7 @@ class RefineWidget(QWidget):
         column.addWidget(self.controls)
         column.addWidget(self.summary)
         column.addLayout(self.plots)
+        column.addWidget(self.looks)
         column.addWidget(self.log)
         column.addWidget(self.steering)
         column.addWidget(self.form)
