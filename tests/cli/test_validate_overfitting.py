@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from napari_blush.cli.main import main
+from napari_blush.cli.validate_angles import likelihood_course
 from napari_blush.cli.validate_overfitting import curve, judged, repeated_settings
 from napari_blush.data_model.optics_group import OpticsGroup
 from napari_blush.data_model.poses import Poses
@@ -70,6 +71,8 @@ def test_a_run_is_repeated_and_judged(
     # Views and poses of a whole run folder, with the course of the run.
     assert main(["validate-angles", str(before), "--output", str(tmp_path / "angles")]) == 0
     assert "p_max, median" in capsys.readouterr().out
+    assert len(likelihood_course(before)) == 1
+    assert "average p_max" in (tmp_path / "angles" / "report.html").read_text()
     empty = ["validate-overfitting", str(inputs), *files, "--output", str(tmp_path / "none")]
     assert main(empty) == 1
     assert "holds no iteration" in capsys.readouterr().err

@@ -83,8 +83,22 @@ def judged_poses(path: Path, symmetry: str, healpix_order: int = 3) -> JudgedPos
         for line in (read_history(path) if path.is_dir() else [])
         if line.get("average_p_max") is not None
     ]
-    section = angles_section(views, certainty, trend_check(history), history)
+    section = angles_section(
+        views, certainty, trend_check(history), history, likelihood_course(path)
+    )
     return JudgedPoses(table, certainty, section)
+
+
+def likelihood_course(path: Path) -> list[float]:
+    """Return the particles' median log-likelihood at each iteration that a run folder holds."""
+    if not path.is_dir():
+        return []
+    medians = []
+    for table in sorted(path.glob("run_it*_data.star")):
+        columns = posed_table(table)
+        if _LIKELIHOOD in columns:
+            medians.append(float(torch.from_numpy(columns.numbers(_LIKELIHOOD)).median()))
+    return medians
 
 
 def posed_table(path: Path) -> StarColumns:

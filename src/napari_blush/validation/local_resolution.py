@@ -235,7 +235,8 @@ def windowed_fsc(
     side = int(padded.shape[-1])
     axis = torch.arange(window, device=device)
     offsets = (axis[:, None, None] * side + axis[:, None]) * side + axis
-    starts = (centers.to(device) @ torch.tensor([side**2, side, 1], device=device)).long()
+    # Matrix products of integers exist on the CPU only.
+    starts = (centers * torch.tensor([side**2, side, 1])).sum(dim=1).to(device)
     ball = soft_sphere(window, half / 2, half / 2 - 0.5, device)
     index = starts[:, None] + offsets.flatten()
     blocks = padded.reshape(n_maps, -1)[:, index].reshape(n_maps, -1, window, window, window)

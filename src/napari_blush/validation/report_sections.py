@@ -182,8 +182,9 @@ def angles_section(
     poses: PoseCertainty | None = None,
     trend: Check | None = None,
     history: Sequence[float] = (),
+    likelihoods: Sequence[float] = (),
 ) -> Section:
-    """Return views over the sphere, p_max of particles, and p_max over the iterations."""
+    """Return views over the sphere, p_max of particles, and the course of the iterations."""
     checks = list(views.checks)
     drawings = [
         sphere_plot(
@@ -201,5 +202,11 @@ def angles_section(
     if len(history) > 1:
         line = Curve("average p_max", list(range(1, len(history) + 1)), list(history))
         drawings.append(drawn(Plot([line], "iteration", "p_max", y_range=(0.0, 1.0))))
+    if len(likelihoods) > 1:
+        line = Curve("median", list(range(1, len(likelihoods) + 1)), list(likelihoods))
+        span = min(likelihoods), max(likelihoods)
+        room = 0.05 * (span[1] - span[0]) or 1.0
+        y_range = (span[0] - room, span[1] + room)
+        drawings.append(drawn(Plot([line], "iteration", "log-likelihood", y_range=y_range)))
     notes = [f"{views.n_particles} particles."]
     return Section("Views and poses", checks, drawings, notes)
