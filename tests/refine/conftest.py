@@ -75,9 +75,10 @@ def tiny() -> Problem:
 
 
 def small_settings(**changes: object) -> RefinementSettings:
-    """Return settings of a short run on the CPU."""
+    """Return settings of a short run on the CPU, without a denoiser."""
     values = {
         "device": "cpu",
+        "regularizer": "smoothness",
         "healpix_order": 1,
         "exhaustive_order": 1,
         "initial_low_pass": 25.0,

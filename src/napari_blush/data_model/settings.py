@@ -89,7 +89,7 @@ class RefinementSettings(Settings):
     )
     zero_mask: bool = Field(True, description="Set what is outside the circular mask to zero.")
     regularizer: str = Field(
-        "smoothness",
+        "blush",
         description="How half-maps become references: 'smoothness' (Wiener filter), 'blush' "
         "(denoised) or a plug-in.",
     )
