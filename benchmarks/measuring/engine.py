@@ -26,6 +26,7 @@ class EngineRun:
 def settings_for(data: Dataset, *, local_search_from: int, threads: int) -> dict[str, Any]:
     """Return the settings that ask for what ``relion.command`` asks RELION for."""
     return {
+        "regularizer": "smoothness",  # as RELION without --blush
         "particle_diameter": data.particle_diameter,
         "initial_low_pass": data.initial_low_pass,
         "symmetry": data.symmetry,
