@@ -1,5 +1,7 @@
 """A denoiser that paints is told from one that does not."""
 
+from xml.etree import ElementTree
+
 import pytest
 import torch
 from torch import Tensor
@@ -57,3 +59,17 @@ def test_what_a_denoiser_adds(
     settings = DenoiserCheckSettings(randomize_at=20.0)
     section = validate_denoiser.tested(halves, denoiser, settings, Report())
     assert [check.light for check in section.checks] == [light]
+    assert len(section.drawings) == 2
+
+
+def test_the_change_of_a_map_is_drawn_by_shell(generator: torch.Generator) -> None:
+    before = torch.randn(BOX, BOX, BOX, generator=generator)
+    root = ElementTree.fromstring(validate_denoiser.change_plot(before, 0.5 * before, VOXEL))
+    lines = [e for e in root.iter() if e.tag.endswith("polyline")]
+    amplitude, fsc = (
+        [float(point.split(",")[1]) for point in line.get("points", "").split()] for line in lines
+    )
+    # Both are flat: amplitudes at one half, phases at one.
+    assert max(amplitude) - min(amplitude) < 0.2
+    assert max(fsc) - min(fsc) < 0.2
+    assert max(fsc) < min(amplitude)

@@ -6,6 +6,7 @@ were, the network put in. The half-maps themselves are denoised too, to compare.
 """
 
 from argparse import Namespace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -20,9 +21,10 @@ from napari_blush.denoiser.training.compute import chosen_device
 from napari_blush.denoiser.weights import load_denoiser
 from napari_blush.numerics.correlation import fourier_shell_correlation
 from napari_blush.numerics.filters import randomize_phases
+from napari_blush.numerics.sharpening import shell_amplitude
 from napari_blush.numerics.shells import resolution_to_shell
 from napari_blush.validation.overfitting import overfitting_verdict, suggested_randomization
-from napari_blush.validation.report_page import Section
+from napari_blush.validation.report_page import Curve, Plot, Section, drawn
 from napari_blush.validation.report_sections import verdict_section
 
 
@@ -65,7 +67,7 @@ def tested(
     verdict = overfitting_verdict(
         between(*denoised[:2]), gained, from_shell, size, mask=mask, name="gained by denoising"
     )
-    return verdict_section(
+    section = verdict_section(
         "Denoiser",
         verdict,
         size,
@@ -74,4 +76,28 @@ def tested(
             f"Weights {denoiser.record.name}; phases randomized beyond {beyond:.2f} A. FSC_t: of "
             "the denoised half-maps; FSC_n: what the twins gain by denoising."
         ],
+    )
+    changed = change_plot(halves.half1.volume, denoised[0], size)
+    return replace(section, drawings=[*section.drawings, changed])
+
+
+def change_plot(before: Tensor, after: Tensor, voxel_size: float) -> str:
+    """Return what denoising changed of a map: amplitudes by shell, and agreement of phases."""
+    box = int(before.shape[-1])
+    given = shell_amplitude(before)
+    ratio = shell_amplitude(after) / given.clamp(min=torch.finfo(given.dtype).tiny)
+    x = [shell / (box * voxel_size) for shell in range(len(ratio))]
+    curves = [
+        Curve("amplitude, denoised by given", x, ratio.double().tolist()),
+        Curve("FSC, denoised with given", x, fourier_shell_correlation(before, after).tolist()),
+    ]
+    return drawn(
+        Plot(
+            curves,
+            "resolution in Å",
+            "change",
+            y_range=(0.0, 1.2),
+            levels={"1": 1.0},
+            angstrom=True,
+        )
     )
