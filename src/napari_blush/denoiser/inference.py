@@ -129,7 +129,7 @@ def _blended(
             if batch == 1:
                 raise SettingsError(
                     f"A single block of {plan.block_size} voxels does not fit into the memory of "
-                    f"{runner.device}; wanted room for one: free some, or choose --device cpu."
+                    f"{runner.device}; wanted room for one: free some, or choose another --device."
                 ) from error
             batch = max(1, len(origins) // 2)
             messages.append(f"Memory ran out: batches of {batch} blocks from there on.")
