@@ -55,6 +55,7 @@ def test_a_run_is_repeated_and_judged(
     files = [str(inputs / "p.star"), "--reference", str(inputs / "start.mrc")]
     basics = "--particle-diameter 90 --initial-low-pass 30 --healpix-order 1 --device cpu --seed 5"
     mask = ["--mask", str(inputs / "mask.mrc"), "--max-iterations", "1"]
+    mask += ["--regularizer", "smoothness"]
     assert main(["refine", *files, "--output", str(before), *basics.split(), *mask]) == 0
     command = ["validate", "overfitting", str(before), *files, "--output", str(after)]
     assert main([*command, "--randomize-at", "25"]) == 0
