@@ -15,6 +15,8 @@ import torch
 from napari_blush.data_model.optics_group import OpticsGroup
 from napari_blush.data_model.poses import Poses
 from napari_blush.data_model.settings import RefinementSettings
+from napari_blush.denoiser.network import BlushUNet
+from napari_blush.denoiser.weights import save_denoiser
 from napari_blush.io.mrc import write_map, write_stack
 from napari_blush.io.star import write_particles
 from napari_blush.numerics.masks import soft_sphere
@@ -106,6 +108,15 @@ class TinyFiles:
     settings: RefinementSettings
 
 
+def random_network(generator: torch.Generator) -> BlushUNet:
+    """Return a network of two narrow levels."""
+    network = BlushUNet(2, 2)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return network
+
+
 @pytest.fixture(scope="session")
 def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> TinyFiles:
     """Write 30 simulated images of 16 px, their density and a mask."""
@@ -126,7 +137,14 @@ def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> TinyFiles:
     write_particles(folder / "particles.star", blind, {"rlnImageName": names})
     write_map(folder / "start.mrc", density, pixel_size)
     write_map(folder / "mask.mrc", soft_sphere(box, 5.5, 1.5), pixel_size)
+    # Drawn at random: what a denoiser does is shown, not whether it is any good.
+    network = random_network(generator)
+    weights = folder / "tiny.safetensors"
+    fields = {"voxel_size": pixel_size, "block_size": 16, "name": "tiny"}
+    save_denoiser(weights, network, fields)
     settings = RefinementSettings(
+        regularizer="blush",
+        denoiser=str(weights),
         device="cpu",
         healpix_order=0,
         exhaustive_order=0,

@@ -11,6 +11,7 @@ from napari_blush.io.mrc import read_map
 from napari_blush.io.run_settings import read_settings
 from napari_blush.plugin import run_reader
 from napari_blush.plugin.layer_looks import TAG
+from napari_blush.plugin.presets import PRESETS
 from napari_blush.plugin.run_phase import RunPhase
 from napari_blush.plugin.run_reader import read_runs
 from napari_blush.plugin.widgets.refine import RefineWidget
@@ -81,7 +82,9 @@ def test_a_whole_run(filled, viewer, application, wait_until, tmp_path) -> None:
     assert dock.controller.session.iteration == 1
     application.processEvents()
     board = dock._view.board
-    assert list(board.layers()) == ["reference", "half1", "half2", "mask"]
+    assert list(board.layers()) == [
+        "reference", "half1", "half2", "denoised1", "denoised2", "change", "mask"
+    ]  # fmt: skip
     before = list(viewer.layers)
     shot = picture(viewer, application, "2_after_one_iteration")
     assert shot.std() > 10
@@ -148,6 +151,15 @@ def test_closing_the_window_asks_and_ends_the_run(
     assert filled.controller.phase is RunPhase.CANCELLED
     wait_until(lambda: not (tmp_path / "run" / "run.lock").exists())
     assert not answers
+
+
+def test_presets_change_what_they_name_and_nothing_else(filled, tiny_files) -> None:
+    for name, (_, changes) in PRESETS.items():
+        filled.form.set_value(tiny_files.settings)
+        filled.use_preset(name)
+        assert filled.form.value() == tiny_files.settings.model_copy(update=changes)
+    filled.use_preset("Preset…")
+    assert filled.form.value() == tiny_files.settings.model_copy(update=changes)
 
 
 def test_the_command_line_asks_for_the_same(filled, tiny_files, tmp_path) -> None:

@@ -5,10 +5,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QEvent, QObject, QTimer
+from qtpy.QtCore import QEvent, QObject, Qt, QTimer
 from qtpy.QtGui import QCloseEvent, QShowEvent
 from qtpy.QtWidgets import (
     QApplication,
+    QComboBox,
     QHBoxLayout,
     QLabel,
     QLineEdit,
@@ -24,6 +25,7 @@ from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.errors import BlushError, SettingsError
 from napari_blush.plugin.job_description import JobDescription
 from napari_blush.plugin.loading import load_in_background
+from napari_blush.plugin.presets import PRESETS
 from napari_blush.plugin.run_phase import RunPhase, is_busy
 from napari_blush.plugin.widgets.refinement_inputs import RefinementInputs, next_run_folder
 from napari_blush.plugin.widgets.run_controls import RunControls
@@ -76,6 +78,13 @@ class RefineWidget(QWidget):
             choices={"regularizer": ("smoothness", "blush")},
             parent=self,
         )
+        self.presets = QComboBox()
+        self.presets.addItem("Preset…")
+        for name, (help_text, _) in PRESETS.items():
+            self.presets.addItem(name)
+            self.presets.setItemData(
+                self.presets.count() - 1, help_text, Qt.ItemDataRole.ToolTipRole
+            )
         self.controls = RunControls(self)
         self.steering = SteeringPanel(self)
         self.looks = ViewPanel(self)
@@ -124,6 +133,14 @@ class RefineWidget(QWidget):
         fields["reference"].set_value(sample / "start_map.mrc")
         fields["mask"].set_value(sample / "mask.mrc")
         self.form.set_value(RefinementSettings(particle_diameter=160.0, initial_low_pass=40.0))
+
+    def use_preset(self, name: str) -> None:
+        """Enter the settings of a preset, and leave all others as they are."""
+        _, changes = PRESETS.get(name, ("", {}))
+        try:
+            self.form.set_value(self.form.value().model_copy(update=changes))
+        except SettingsError as error:
+            self._say(str(error))
 
     def press(self, button: str) -> None:
         """Do what a button of the run stands for."""
@@ -198,6 +215,7 @@ class RefineWidget(QWidget):
         column.addWidget(self.looks)
         column.addWidget(self.log)
         column.addWidget(self.steering)
+        column.addWidget(self.presets)
         column.addWidget(self.form)
         column.addLayout(line)
         column.addStretch()
@@ -215,6 +233,7 @@ class RefineWidget(QWidget):
         self.inputs.sample_wanted.connect(self.use_sample)
         self.form.value_changed.connect(lambda _: self._refresh())
         self.controls.pressed.connect(self.press)
+        self.presets.textActivated.connect(lambda name: self.use_preset(name))
         self.steering.proposed.connect(self._propose)
 
     def _loaded(self, modules: list[Any]) -> None:
@@ -234,6 +253,7 @@ class RefineWidget(QWidget):
         if self._view is not None:
             self.form.enable(self._view.fixed_settings, not busy, reason)
         self.form.restore.setEnabled(not busy)
+        self.presets.setEnabled(not busy)
         if not busy:
             self.steering.end()
         self._refresh()
