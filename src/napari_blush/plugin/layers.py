@@ -52,8 +52,8 @@ ROLES = {
     "reference": Role("reference", arguments={"colormap": "gray"}),
     "half1": Role("half map 1", arguments={"colormap": "gray", **_HIDDEN}),
     "half2": Role("half map 2", arguments={"colormap": "gray", **_HIDDEN}),
-    "denoised1": Role("denoised 1, for alignment only", arguments={"colormap": "gray", **_HIDDEN}),
-    "denoised2": Role("denoised 2, for alignment only", arguments={"colormap": "gray", **_HIDDEN}),
+    "denoised1": Role("denoised 1 (align to)", arguments={"colormap": "gray", **_HIDDEN}),
+    "denoised2": Role("denoised 2 (align to)", arguments={"colormap": "gray", **_HIDDEN}),
     "change": Role(
         "denoiser change (sigma)",
         look=symmetric_look,
