@@ -205,7 +205,7 @@ def projected(problem: Any, rotations: Tensor, shifts_px: Tensor, sigma2: float)
 def test_a_local_search_is_a_global_one_with_a_prior(
     problem_of: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wide as can be, the prior is flat, the neighborhood everything, next to nothing is dropped."""
+    """Wide as can be, the prior is flat, the neighborhood everything, and little is dropped."""
     monkeypatch.setattr(expectation, "BROAD_FRACTION", 2.0)
     problem = problem_of(orders=(1, 1), fraction=0.99999)
     flat = torch.full((12,), 1 / 12)
