@@ -3,11 +3,10 @@
 from itertools import pairwise
 
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from napari_blush.likelihood.work_budget import BudgetInUse, WorkBudget, is_out_of_memory
+from napari_blush.likelihood.work_budget import BudgetInUse, WorkBudget
 
 GIB = 2**30
 
@@ -59,14 +58,3 @@ def test_a_budget_shrinks_until_it_cannot() -> None:
     assert not budget.shrink()
     assert budget.current == seen[-1]
     assert all(b == a.halved() for a, b in pairwise(seen))
-
-
-def test_a_lack_of_memory_is_known_for_what_it_is() -> None:
-    with pytest.raises(RuntimeError) as torch_says:
-        torch.empty(2**60)
-    assert is_out_of_memory(torch_says.value)
-    assert is_out_of_memory(MemoryError())
-    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory."))
-    assert is_out_of_memory(RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"))
-    assert not is_out_of_memory(RuntimeError("sizes do not match"))
-    assert not is_out_of_memory(ValueError("not enough memory"))

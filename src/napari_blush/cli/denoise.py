@@ -22,10 +22,10 @@ from napari_blush.conventions import Volume
 from napari_blush.data_model.denoise_settings import DenoiseSettings
 from napari_blush.denoiser.denoiser import Denoiser
 from napari_blush.denoiser.inference import DenoisedVolume, DenoiseOptions, denoise_steps
-from napari_blush.denoiser.training.compute import chosen_device
 from napari_blush.denoiser.weights import load_denoiser
 from napari_blush.errors import MrcFileError, SettingsError
 from napari_blush.io.mrc import MapFile, read_map, write_map
+from napari_blush.numerics.devices import chosen_device
 from napari_blush.numerics.filters import low_pass_at_shell
 
 _MAP_SUFFIXES = (".mrc", ".map", ".ccp4")
@@ -49,7 +49,7 @@ def execute(settings: DenoiseSettings, options: Namespace) -> int:
     """Denoise the maps that ``options`` names; return the exit code."""
     report = Report()
     targets = targets_of(options.maps, options.output)
-    denoiser = load_denoiser(settings.denoiser).to(chosen_device(settings.device))
+    denoiser = load_denoiser(settings.denoiser).to(chosen_device(settings.device, SettingsError))
     report.line(f"Weights {denoiser.record}.")
     report.line(f"  sha256 {denoiser.record.sha256}")
     report.line(f"Denoising on {denoiser.device}, {settings.mode} mode.")

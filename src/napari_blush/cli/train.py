@@ -30,7 +30,6 @@ from napari_blush.cli.training_folder import TrainingFolders
 from napari_blush.cli.training_stop import StopRequest
 from napari_blush.data_model.training_settings import TrainingSettings
 from napari_blush.denoiser.training.checkpoint import TrainingState, read_state, write_state
-from napari_blush.denoiser.training.compute import chosen_device
 from napari_blush.denoiser.training.events import CheckpointDue, TrainingEvent, TrainingStep
 from napari_blush.denoiser.training.pair_files import PairFiles, bytes_of_pair
 from napari_blush.denoiser.training.pairs import TrainingPair, read_pairs
@@ -41,6 +40,7 @@ from napari_blush.denoiser.weights_record import WeightsRecord
 from napari_blush.denoiser.working_memory import free_bytes
 from napari_blush.errors import TrainingError, WeightsError
 from napari_blush.io.atomic import write_bytes
+from napari_blush.numerics.devices import chosen_device
 
 CHECKPOINT_NAME = "checkpoint.pt"
 WEIGHTS_NAME = "weights.safetensors"
@@ -121,7 +121,7 @@ def new_trainer(
         report.line(f"Starting from the weights {denoiser.record}.")
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
-    workers, device = join_workers(chosen_device(settings.device))
+    workers, device = join_workers(chosen_device(settings.device, TrainingError))
     places = Places(settings, options.output, device)
     pairs = {split: read_split(source, split, places, report) for split in _SPLITS}
     if places.on_disk:

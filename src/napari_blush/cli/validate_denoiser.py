@@ -17,9 +17,10 @@ from napari_blush.cli.validate_files import HalfMapFiles, finish, make_folder, r
 from napari_blush.data_model.validation_settings import DenoiserCheckSettings
 from napari_blush.denoiser.denoiser import Denoiser
 from napari_blush.denoiser.inference import DenoiseOptions, denoise_volume
-from napari_blush.denoiser.training.compute import chosen_device
 from napari_blush.denoiser.weights import load_denoiser
+from napari_blush.errors import SettingsError
 from napari_blush.numerics.correlation import fourier_shell_correlation
+from napari_blush.numerics.devices import chosen_device
 from napari_blush.numerics.filters import randomize_phases
 from napari_blush.numerics.sharpening import shell_amplitude
 from napari_blush.numerics.shells import resolution_to_shell
@@ -32,7 +33,7 @@ def execute(settings: DenoiserCheckSettings, options: Namespace) -> int:
     """Test the denoiser on the half-maps that ``options`` names; return the exit code."""
     report = Report()
     halves = read_halves(options.half1, options.half2, settings.voxel_size, settings.mask)
-    denoiser = load_denoiser(settings.denoiser).to(chosen_device(settings.device))
+    denoiser = load_denoiser(settings.denoiser).to(chosen_device(settings.device, SettingsError))
     report.line(f"Weights {denoiser.record}.")
     with threads(settings.threads):
         section = tested(halves, denoiser, settings, report)

@@ -6,8 +6,9 @@ from argparse import Namespace
 from napari_blush.cli.report import Report
 from napari_blush.cli.validate_files import HalfMapFiles, finish, make_folder, read_halves
 from napari_blush.data_model.validation_settings import LocalResolutionSettings
-from napari_blush.denoiser.training.compute import chosen_device
+from napari_blush.errors import SettingsError
 from napari_blush.io.mrc import write_map
+from napari_blush.numerics.devices import chosen_device
 from napari_blush.validation.local_resolution import (
     LocalOptions,
     LocalResolution,
@@ -56,7 +57,7 @@ def measured(
     device: str = "auto",
 ) -> LocalResolution:
     """Measure the local resolution with its progress on the terminal."""
-    place = chosen_device(device)
+    place = chosen_device(device, SettingsError)
     half1, half2 = (half.to(place) for half in halves.volumes)
     steps = local_resolution_steps(half1, half2, halves.voxel_size, resolution, halves.mask, asked)
     with contextlib.closing(steps):

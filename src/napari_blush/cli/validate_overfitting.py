@@ -14,7 +14,7 @@ from torch import Tensor
 
 from napari_blush.cli.follow import follow
 from napari_blush.cli.particles import particles_of
-from napari_blush.cli.refine import RunKeeper, termination_as_interrupt
+from napari_blush.cli.refine import termination_as_interrupt
 from napari_blush.cli.report import Report
 from napari_blush.cli.validate_files import finish
 from napari_blush.data_model.results import Outcome
@@ -27,6 +27,7 @@ from napari_blush.io.run_history import read_history
 from napari_blush.io.run_settings import read_settings
 from napari_blush.numerics.masks import soft_mask_from_volume
 from napari_blush.numerics.shells import resolution_to_shell
+from napari_blush.refine.keeping import RunKeeper
 from napari_blush.refine.run import run
 from napari_blush.validation.overfitting import (
     OverfittingVerdict,

@@ -9,12 +9,8 @@ from napari_blush.denoiser.bfloat16_network import Bfloat16Network
 from napari_blush.denoiser.denoise_options import Precision
 from napari_blush.denoiser.network import BlockPrediction, BlushUNet
 from napari_blush.denoiser.patches import Blocks
+from napari_blush.numerics.devices import multiplies_bfloat16_matrices
 
-_OUT_OF_MEMORY = (  # what torch says in a plain RuntimeError, on Linux, elsewhere, and on MPS
-    "can't allocate memory",
-    "not enough memory",
-    "MPS backend out of memory",
-)
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -29,22 +25,6 @@ def chosen_precision(asked: Precision, device: torch.device, *, release: bool) -
     if device.type == "cpu" and multiplies_bfloat16_matrices():
         return torch.bfloat16
     return torch.float32
-
-
-def multiplies_bfloat16_matrices() -> bool:
-    """Return whether the CPU has units for matrices of bfloat16 (AMX)."""
-    # Older torch has no public way to ask.
-    if not hasattr(torch.cpu, "get_capabilities"):
-        return False
-    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out, on any device."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    said = str(error)
-    return isinstance(error, RuntimeError) and any(phrase in said for phrase in _OUT_OF_MEMORY)
 
 
 def device_of(network: nn.Module) -> torch.device:

@@ -13,7 +13,6 @@ from napari_blush.denoiser.block_runner import (
     BlockRunner,
     chosen_precision,
     device_of,
-    is_out_of_memory,
 )
 from napari_blush.denoiser.denoise_options import BlockDenoiser as BlockDenoiser
 from napari_blush.denoiser.denoise_options import DenoisedVolume as DenoisedVolume
@@ -25,6 +24,7 @@ from napari_blush.denoiser.release_recipe import prepare_release
 from napari_blush.denoiser.working_grid import working_grid
 from napari_blush.denoiser.working_memory import plan_memory
 from napari_blush.errors import SettingsError
+from napari_blush.numerics.devices import is_out_of_memory
 
 _DEFAULTS = DenoiseOptions()
 

@@ -2,14 +2,7 @@
 
 from dataclasses import dataclass
 
-import torch
-
 MEBI = 2**20
-_OUT_OF_MEMORY = (  # what torch says in a plain RuntimeError, on Linux, elsewhere, and on MPS
-    "can't allocate memory",
-    "not enough memory",
-    "MPS backend out of memory",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +81,3 @@ class BudgetInUse:
             return False
         self.current = self.current.halved()
         return True
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory ran out, on any device."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    said = str(error)
-    return isinstance(error, RuntimeError) and any(phrase in said for phrase in _OUT_OF_MEMORY)

@@ -15,9 +15,10 @@ from napari_blush.denoiser.inference import (
     DenoiseProgress,
     denoise_steps,
 )
-from napari_blush.denoiser.training.compute import chosen_device
 from napari_blush.denoiser.weights import KnownWeights, known_weights, load_denoiser
+from napari_blush.errors import SettingsError
 from napari_blush.io.mrc import read_map
+from napari_blush.numerics.devices import chosen_device
 from napari_blush.numerics.filters import low_pass_at_shell
 from napari_blush.plugin.layer_looks import CHANGE_SIGMA
 from napari_blush.plugin.layers import CHANGE_COLORS as CHANGE_COLORS
@@ -62,7 +63,7 @@ def denoised_layer(
         When weights, mask or map cannot be used.
     """
     voxel_size = settings.voxel_size or voxel_size
-    denoiser = load_denoiser(settings.denoiser).to(chosen_device(settings.device))
+    denoiser = load_denoiser(settings.denoiser).to(chosen_device(settings.device, SettingsError))
     volume = torch.from_numpy(values)
     mask = None
     if settings.mask is not None:

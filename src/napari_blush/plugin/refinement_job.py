@@ -3,28 +3,21 @@
 from collections.abc import Generator
 from pathlib import Path
 
-from torch import Tensor
-
 from napari_blush.data_model.particles import Particles
 from napari_blush.data_model.results import RefinementResult
 from napari_blush.errors import RefinementError
 from napari_blush.io.cryosparc import read_cryosparc
 from napari_blush.io.mrc import read_map
 from napari_blush.io.run_folder import RunWriter
-from napari_blush.io.run_history import append_history
-from napari_blush.io.run_state import last_whole_iteration, load_state
 from napari_blush.io.star import read_particles
 from napari_blush.plugin.job_description import JobDescription
 from napari_blush.refine.events import (
-    IterationFinished,
-    IterationStarted,
     Message,
     RefinementEvent,
     RunFinished,
-    RunStarted,
 )
+from napari_blush.refine.keeping import RunKeeper, last_state
 from napari_blush.refine.run import run
-from napari_blush.refine.state import RefinementState, state_from_plain, state_to_plain
 from napari_blush.refine.steering import Steering
 
 
@@ -69,46 +62,3 @@ def refinement_events(
 def particles_of(path: Path) -> Particles:
     """Read a RELION STAR file or, by its suffix, a CryoSPARC ``.cs`` file."""
     return read_cryosparc(path) if path.suffix == ".cs" else read_particles(path)
-
-
-def last_state(folder: Path) -> RefinementState | None:
-    """Return the state to go on from, None where no iteration is whole."""
-    if last_whole_iteration(folder) is None:
-        return None
-    _, tensors, numbers = load_state(folder)
-    return state_from_plain(tensors, numbers)
-
-
-class RunKeeper:
-    """Writes each whole iteration, and at the end the maps.
-
-    The last iteration, on all data, is kept with the end of the run and not as an iteration to go
-    on from: a run that is cut short in it does it again.
-
-    Parameters
-    ----------
-    writer : RunWriter
-    """
-
-    def __init__(self, writer: RunWriter) -> None:
-        self._writer = writer
-        self._is_last = False
-        self._random_subset: Tensor | None = None
-
-    def __call__(self, event: RefinementEvent) -> None:
-        """Keep what an event carries; returns when it is on the disk."""
-        match event:
-            case RunStarted(regularizer=regularizer):
-                self._writer.write_regularizer(regularizer)
-            case IterationStarted(final=final):
-                self._is_last = final
-            case IterationFinished(result=result, state=state):
-                self._random_subset = state.random_subset
-                if not self._is_last:
-                    tensors, numbers = state_to_plain(state)
-                    self._writer.write_iteration(result, state.random_subset, tensors, numbers)
-            case RunFinished(result=result):
-                if self._random_subset is None:
-                    raise RefinementError("A run ended before its first iteration; run it anew.")
-                append_history(self._writer.folder, result.last_iteration)
-                self._writer.write_result(result, self._random_subset)

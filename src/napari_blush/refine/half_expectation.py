@@ -18,7 +18,7 @@ from napari_blush.likelihood.search_plan import SearchPlan, make_search_plan
 from napari_blush.likelihood.slice_bank import SliceBank
 from napari_blush.likelihood.spectra import signal_r_max
 from napari_blush.likelihood.weighted_sums import ImageOutcomes, WeightedSums
-from napari_blush.likelihood.work_budget import is_out_of_memory
+from napari_blush.numerics.devices import is_out_of_memory
 from napari_blush.numerics.orientation_grid import asymmetric_pixels, change_pixel_order
 from napari_blush.numerics.slice_extraction import CentralSlices
 from napari_blush.numerics.slice_insertion import SliceAccumulator

@@ -8,16 +8,15 @@ from torch import Tensor
 
 from napari_blush.data_model.half_maps import HalfMaps
 from napari_blush.data_model.particles import Particles
-from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.data_model.tool_settings import ReconstructionSettings
 from napari_blush.errors import RefinementError
 from napari_blush.likelihood.half_model import HalfModel
 from napari_blush.likelihood.prepared_images import ImagePreparation, ImagePreparer, PreparedImages
 from napari_blush.likelihood.reconstruction import reconstruct
+from napari_blush.numerics.devices import chosen_device
 from napari_blush.numerics.packing import packed_coordinates, shift_phases
 from napari_blush.numerics.point_group import symmetry_operators
 from napari_blush.numerics.slice_insertion import SliceAccumulator
-from napari_blush.refine.run import chosen_device
 
 BATCH = 64  # images read and inserted together
 
@@ -56,7 +55,7 @@ def reconstruct_known_poses(
         When there are no poses, or optics groups differ in box or pixel size.
     """
     _check(particles)
-    device = chosen_device(RefinementSettings(device=settings.device))
+    device = chosen_device(settings.device, RefinementError)
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)
     group = particles.optics_groups[0]

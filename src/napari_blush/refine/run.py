@@ -12,6 +12,7 @@ from napari_blush.data_model.results import RefinementResult
 from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.errors import RefinementError
 from napari_blush.likelihood.work_budget import BudgetInUse, WorkBudget
+from napari_blush.numerics.devices import chosen_device
 from napari_blush.numerics.packing import packed_coordinates
 from napari_blush.numerics.point_group import symmetry_operators
 from napari_blush.numerics.slice_extraction import slice_backend
@@ -120,7 +121,7 @@ def prepared_run(
     regularizer: Regularizer | None,
 ) -> tuple[RefinementContext, RefinementState, list[Message]]:
     """Check what a run is given; return its fixed part, its state, and what a person must know."""
-    device = chosen_device(settings)
+    device = chosen_device(settings.device, RefinementError)
     messages = device_messages(settings, device)
     checks = checked_particles(particles, settings)
     messages += checks.messages
@@ -170,30 +171,6 @@ def run_started(context: RefinementContext, state: RefinementState) -> RunStarte
         backend=slice_backend(context.device),
         regularizer=origin(context.regularizer),
     )
-
-
-def chosen_device(settings: RefinementSettings) -> torch.device:
-    """Return the device that the settings ask for.
-
-    Raises
-    ------
-    RefinementError
-        When it is not there.
-    """
-    available = {
-        "cpu": True,
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-    }
-    if settings.device == "auto":
-        return torch.device("cuda" if available["cuda"] else "cpu")
-    if not available[settings.device]:
-        raise RefinementError(
-            f"Device {settings.device!r} was asked for and PyTorch does not see one; wanted one of "
-            f"{', '.join(name for name, there in available.items() if there)}; choose --device or "
-            "install PyTorch for your accelerator."
-        )
-    return torch.device(settings.device)
 
 
 def device_messages(settings: RefinementSettings, device: torch.device) -> list[Message]:

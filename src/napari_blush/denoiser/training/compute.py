@@ -6,26 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from napari_blush.errors import TrainingError
-
-
-def chosen_device(name: str) -> torch.device:
-    """Return the device of a setting.
-
-    Raises
-    ------
-    TrainingError
-        When it is not there.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not there.get(name, True):
-        raise TrainingError(
-            f"The device {name!r} was asked for and is not there; wanted one that this machine "
-            "has; use --device cpu."
-        )
-    return torch.device(name)
+from napari_blush.numerics.devices import multiplies_bfloat16_matrices
 
 
 def chosen_precision(name: str, device: torch.device) -> str:
@@ -35,16 +16,8 @@ def chosen_precision(name: str, device: torch.device) -> str:
     if device.type == "cuda":
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
     if device.type == "cpu":
-        return "bfloat16" if _has_bfloat16_matrices() else "float32"
+        return "bfloat16" if multiplies_bfloat16_matrices() else "float32"
     return "float32"
-
-
-def _has_bfloat16_matrices() -> bool:
-    """Return whether the CPU multiplies bfloat16 matrices in tiles (AMX)."""
-    # Older torch has no public way to ask.
-    if not hasattr(torch.cpu, "get_capabilities"):
-        return False
-    return bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:

@@ -13,7 +13,6 @@ from napari_blush.denoiser.training.augmentation import draw_augmentation
 from napari_blush.denoiser.training.checkpoint import TrainingState
 from napari_blush.denoiser.training.compute import (
     autocast,
-    chosen_device,
     chosen_precision,
     random_state_of,
     step_generator,
@@ -32,6 +31,7 @@ from napari_blush.denoiser.training.validation import Validation
 from napari_blush.denoiser.training.views import ViewMaker
 from napari_blush.denoiser.training.workers import Workers
 from napari_blush.errors import TrainingError
+from napari_blush.numerics.devices import chosen_device
 
 _MEAN_WARMUP = 10.0
 _RANK_OF_ALL = 4095
@@ -78,7 +78,7 @@ class Trainer:
         self.step = 0
         self.voxel_size = training[0].info.voxel_size
         self.workers = workers or Workers()
-        self.device = device or chosen_device(settings.device)
+        self.device = device or chosen_device(settings.device, TrainingError)
         self.precision = chosen_precision(settings.precision, self.device)
         self.network = self._new_network()
         self.mean_network = self._new_network()
