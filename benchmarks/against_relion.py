@@ -57,7 +57,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--local-search-from",
         type=int,
-        choices=(3, 4),
+        choices=(3, 4, 5),
         default=3,
         help="HEALPix order from which searches are local: 4 is standard (3.75 degrees), "
         "3 (7.5 degrees) takes RELION a quarter of the time (default)",

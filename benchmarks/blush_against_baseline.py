@@ -65,7 +65,10 @@ def main() -> None:
         for name in options.sets:
             folder = keep / name
             if name in SIMULATED:
-                title, data = SIMULATED[name].title, simulated(folder, SIMULATED[name], options)
+                chosen = SIMULATED[name]
+                if options.snr is not None:
+                    chosen = replace(chosen, snr=options.snr)
+                title, data = chosen.title, simulated(folder, chosen, options)
             else:
                 title, data = name, part_of_betagal(folder, REAL[name], options.seed)
             for regularizer in options.regularizers:
@@ -90,6 +93,7 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--denoiser", default="default", help="name or file of the weights")
     parser.add_argument("--low-pass", type=float, default=30.0, help="of the start maps, A")
+    parser.add_argument("--snr", type=float, help="of all simulated sets, instead of their own")
     parser.add_argument("--seed", type=int, default=1, help="of images and subsets")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="folder to keep the runs in")
