@@ -35,6 +35,16 @@ def test_a_fresh_form_gives_the_defaults(application, settings) -> None:
     form.deleteLater()
 
 
+def test_other_defaults_are_shown_and_restored(application) -> None:
+    mine = RefinementSettings(device="cpu", memory_limit=2.0)
+    form = SettingsForm(RefinementSettings, BASIC, defaults=mine)
+    assert form.value() == mine
+    form.set_value(RefinementSettings(seed=4))
+    form.restore_defaults()
+    assert form.value() == mine
+    form.deleteLater()
+
+
 @pytest.mark.parametrize(
     "changes",
     [

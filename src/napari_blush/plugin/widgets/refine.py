@@ -25,6 +25,7 @@ from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.errors import BlushError, SettingsError
 from napari_blush.plugin.job_description import JobDescription
 from napari_blush.plugin.loading import load_in_background
+from napari_blush.plugin.preferences import current_preferences
 from napari_blush.plugin.presets import PRESETS
 from napari_blush.plugin.run_phase import RunPhase, is_busy
 from napari_blush.plugin.widgets.refinement_inputs import RefinementInputs, next_run_folder
@@ -76,6 +77,7 @@ class RefineWidget(QWidget):
             BASIC,
             left_out=("solvent_mask",),
             choices={"regularizer": ("smoothness", "blush")},
+            defaults=RefinementSettings(**current_preferences().settings),
             parent=self,
         )
         self.presets = QComboBox()
@@ -132,7 +134,8 @@ class RefineWidget(QWidget):
         fields["particles"].set_value(sample / "particles.star")
         fields["reference"].set_value(sample / "start_map.mrc")
         fields["mask"].set_value(sample / "mask.mrc")
-        self.form.set_value(RefinementSettings(particle_diameter=160.0, initial_low_pass=40.0))
+        suits = {"particle_diameter": 160.0, "initial_low_pass": 40.0}
+        self.form.set_value(self.form.defaults.model_copy(update=suits))
 
     def use_preset(self, name: str) -> None:
         """Enter the settings of a preset, and leave all others as they are."""

@@ -29,6 +29,8 @@ class SettingsForm(QWidget, Generic[SettingsT]):
         Fields that are asked for elsewhere; they keep what ``set_value`` gave them.
     choices : mapping of str to sequence of str, optional
         What a text field offers.
+    defaults : Settings, optional
+        What the form shows at first and *Restore defaults* brings back; those of the class.
     parent : QWidget, optional
     """
 
@@ -41,6 +43,7 @@ class SettingsForm(QWidget, Generic[SettingsT]):
         basic: Sequence[str],
         left_out: Collection[str] = (),
         choices: Mapping[str, Sequence[str]] | None = None,
+        defaults: SettingsT | None = None,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -61,6 +64,8 @@ class SettingsForm(QWidget, Generic[SettingsT]):
         if expert:
             layout.addWidget(self.expert)
         layout.addWidget(self.restore)
+        self.defaults = settings() if defaults is None else defaults
+        self.set_value(self.defaults)
 
     def value(self) -> SettingsT:
         """Return the settings as entered.
@@ -95,8 +100,7 @@ class SettingsForm(QWidget, Generic[SettingsT]):
 
     def restore_defaults(self) -> None:
         """Enter the defaults; fields that are asked for elsewhere stay."""
-        defaults = self._settings()
-        self.set_value(defaults.model_copy(update=self._kept))
+        self.set_value(self.defaults.model_copy(update=self._kept))
 
     def problems(self) -> dict[str, str]:
         """Return what is wrong, by field; empty when nothing is."""
