@@ -69,6 +69,16 @@ def test_a_curve_goes_where_its_numbers_say() -> None:
     assert y2 - y1 == pytest.approx(y0 - y2, abs=0.2)
 
 
+def test_a_shade_lies_about_its_curve() -> None:
+    curve = Curve("c", [0.0, 1.0], [0.5, 0.5], low=[0.25, 0.0], high=[0.75, 1.0])
+    root = ElementTree.fromstring(drawn(Plot([curve], "x", "y", y_range=(0.0, 1.0))))
+    (shade,) = [e for e in root.iter() if e.tag.endswith("polygon")]
+    (_, a), (_, b), (_, c), (_, d) = (
+        tuple(map(float, point.split(","))) for point in shade.get("points", "").split()
+    )
+    assert b - c == pytest.approx(2 * (a - d), abs=0.3)
+
+
 def test_gaps_break_a_line() -> None:
     plot = Plot([Curve("c", [0, 1, 2, 3, 4], [0.1, 0.2, math.nan, 0.3, 0.4])], "x", "y")
     assert drawn(plot).count("<polyline") == 2

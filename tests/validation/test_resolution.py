@@ -11,10 +11,12 @@ import torch
 
 from napari_blush.errors import SettingsError
 from napari_blush.io.mrc import read_map
+from napari_blush.numerics.correlation import resolution_at
 from napari_blush.numerics.masks import soft_sphere
 from napari_blush.numerics.sharpening import sharpen
+from napari_blush.numerics.solvent_correction import solvent_corrected_fsc
 from napari_blush.simulation.phantoms import random_blobs
-from napari_blush.validation.resolution import ResolutionReport, resolution_report
+from napari_blush.validation.resolution import PHASE_DRAWS, ResolutionReport, resolution_report
 
 ORACLE = Path(__file__).parents[1] / "oracles" / "relion_postprocess_betagal.json"
 BOX, VOXEL = 32, 3.0
@@ -95,6 +97,30 @@ def test_the_seed_decides_the_phases() -> None:
     assert not torch.equal(runs[0].phase_randomized, runs[2].phase_randomized)
 
 
+def test_the_spread_is_that_of_single_draws() -> None:
+    halves, mask = noisy_halves(1.0), soft_sphere(BOX, 8.0, 3.0)
+    report = resolution_report(*halves, VOXEL, mask=mask)
+    spread = report.spread
+    assert spread is not None and spread.draws.shape == (PHASE_DRAWS, BOX // 2 + 1)
+    torch.testing.assert_close(spread.draws.mean(dim=0), report.fsc.phase_randomized)
+    # Single draws from another seed belong to the same family.
+    other = torch.Generator().manual_seed(77)
+    alone = [solvent_corrected_fsc(*halves, mask, other) for _ in range(24)]
+    noise = torch.stack([each.phase_randomized for each in alone])
+    assert 0.6 < float(spread.deviation.mean() / noise.std(dim=0).mean()) < 1.5
+    found = sorted(resolution_at(each.corrected, 0.143, BOX, VOXEL) for each in alone)
+    assert found[2] <= spread.coarsest and spread.finest <= found[-3]
+    assert spread.finest < spread.coarsest
+    corrected = torch.stack([each.corrected for each in alone])
+    gap = (corrected.mean(dim=0) - spread.corrected_draws.mean(dim=0)).abs()
+    assert float(gap.max()) < 3 * float(corrected.std(dim=0).max())
+
+
+def test_halves_without_noise_have_no_spread() -> None:
+    half, _ = noisy_halves(0.0)
+    assert resolution_report(half, half, VOXEL, mask=soft_sphere(BOX, 12.0, 3.0)).spread is None
+
+
 @pytest.mark.parametrize(
     ("mask", "message"),
     [
@@ -132,6 +158,10 @@ def test_curves_are_those_of_relion(betagal: ResolutionReport) -> None:
     # RELION draws random phases once; the correction scatters with that draw.
     np.testing.assert_allclose(betagal.fsc.corrected, oracle["fsc_corrected"], atol=0.05)
     difference = betagal.fsc.corrected - torch.tensor(oracle["fsc_corrected"])
+    # That draw lies within what eight draws of ours spread over, and a little beyond.
+    assert betagal.spread is not None
+    room = 3 * betagal.spread.corrected_draws.std(dim=0) + 1e-3
+    assert bool((difference.abs() <= room).all())
     assert difference.abs().mean() < 0.01
     assert betagal.fsc.randomized_from_shell == round(64 * 3.54 / oracle["randomize_from_angstrom"])
     f = oracle["mask_fraction"]

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from napari_blush.conventions import Spectrum, Volume
@@ -15,7 +16,7 @@ _SHELLS_OF_LEAKAGE = 2
 
 
 class SolventCorrectedFsc(NamedTuple):
-    """Curves of ``solvent_corrected_fsc``, each ``(n // 2 + 1,)``."""
+    """Curves of ``solvent_corrected_fsc``, each ``(n // 2 + 1,)`` but for the draws."""
 
     unmasked: Spectrum
     masked: Spectrum
@@ -24,6 +25,8 @@ class SolventCorrectedFsc(NamedTuple):
     corrected: Spectrum
     randomized_from_shell: int | None
     """None when the unmasked curve never fell far enough; ``corrected`` is then ``unmasked``."""
+    draws: Float[Tensor, "draws shells"]
+    """What ``phase_randomized`` is the mean of; no rows where no shell was randomized."""
 
 
 def solvent_corrected_fsc(
@@ -59,7 +62,7 @@ def solvent_corrected_fsc(
     Returns
     -------
     SolventCorrectedFsc
-        The four curves and the shell phases were randomized from.
+        The four curves, the shell phases were randomized from, and each draw.
 
     Raises
     ------
@@ -84,20 +87,40 @@ def solvent_corrected_fsc(
     below = (unmasked[1:] < randomize_at).nonzero()
     if not len(below):
         nothing = torch.zeros_like(masked)
-        return SolventCorrectedFsc(unmasked, masked, nothing, unmasked.clone(), None)
+        return SolventCorrectedFsc(
+            unmasked, masked, nothing, unmasked.clone(), None, nothing.expand(0, -1)
+        )
     first = 1 + int(below[0])
-    random = torch.zeros_like(masked)
-    for _ in range(n_draws):
-        noise1 = randomize_phases(half1, first, generator) * mask
-        noise2 = randomize_phases(half2, first, generator) * mask
-        random += fourier_shell_correlation(noise1, noise2) / n_draws
-    corrected = masked.clone()
-    above = slice(first + _SHELLS_OF_LEAKAGE, None)
-    corrected[above] = _correct(masked[above], random[above])
-    return SolventCorrectedFsc(unmasked, masked, random, corrected, first)
+    draws = torch.stack(
+        [
+            fourier_shell_correlation(
+                randomize_phases(half1, first, generator) * mask,
+                randomize_phases(half2, first, generator) * mask,
+            )
+            for _ in range(n_draws)
+        ]
+    )
+    random = draws.mean(dim=0)
+    corrected = without_noise(masked, random, first)
+    return SolventCorrectedFsc(unmasked, masked, random, corrected, first, draws)
 
 
-def _correct(masked: Tensor, random: Tensor) -> Tensor:
+def without_noise(
+    masked: Spectrum, random: Float[Tensor, "*draws shells"], from_shell: int
+) -> Float[Tensor, "*draws shells"]:
+    r"""Return :math:`(FSC_t - FSC_n) / (1 - FSC_n)` as ``solvent_corrected_fsc`` does.
+
+    Parameters
+    ----------
+    masked
+        ``(n // 2 + 1,)``, :math:`FSC_t`.
+    random
+        ``(..., n // 2 + 1)``, :math:`FSC_n`; one corrected curve for each.
+    from_shell
+        First shell whose phases were randomized.
+    """
     # A curve of noise alone that reaches one leaves nothing to divide by, and no signal.
     room = (1 - random).clamp(min=torch.finfo(random.dtype).eps)
-    return torch.where(random > masked, 0.0, (masked - random) / room)
+    corrected = torch.where(random > masked, 0.0, (masked - random) / room)
+    corrected[..., : from_shell + _SHELLS_OF_LEAKAGE] = masked[: from_shell + _SHELLS_OF_LEAKAGE]
+    return corrected

@@ -26,12 +26,17 @@ svg{max-width:100%;height:auto}svg text{font:12px system-ui,sans-serif;fill:#444
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """A named line of a plot; ``dashed`` for what is a reference or a control."""
+    """A named line of a plot; ``dashed`` for what is a reference or a control.
+
+    ``low`` and ``high``, where given, bound a shade about it, such as the spread over draws.
+    """
 
     name: str
     x: Sequence[float]
     y: Sequence[float]
     dashed: bool = False
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,12 @@ def drawn(plot: Plot) -> str:
     for i, curve in enumerate(plot.curves):
         color = _COLORS[i % len(_COLORS)]
         dash = ' stroke-dasharray="5 4"' if curve.dashed else ""
+        if curve.low:
+            there = zip(
+                (*curve.x, *reversed(curve.x)), (*curve.low, *reversed(curve.high)), strict=True
+            )
+            rim = " ".join("{:.1f},{:.1f}".format(*at(x, y)) for x, y in there)
+            parts.append(f'<polygon points="{rim}" fill="{color}" fill-opacity="0.2"/>')
         for run in _finite_runs(curve):
             points = " ".join("{:.1f},{:.1f}".format(*at(x, y)) for x, y in run)
             parts.append(

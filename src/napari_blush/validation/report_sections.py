@@ -22,6 +22,7 @@ from napari_blush.validation.report_page import (
     histogram,
     sphere_plot,
 )
+from napari_blush.validation.resolution import ResolutionReport
 
 _AXIS = "resolution in Å"
 _GOLD = {"0.143": FSC_GOLD_STANDARD}
@@ -34,17 +35,24 @@ def fsc_plot(
     levels: dict[str, float] | None = None,
     from_shell: int | None = None,
     dashed: Sequence[str] = (),
+    shades: dict[str, tuple[Spectrum, Spectrum]] | None = None,
+    marks: dict[str, int] | None = None,
 ) -> str:
-    """Return FSC curves over spatial frequency as SVG; curves that are None are left out."""
+    """Return FSC curves over spatial frequency as SVG; curves that are None are left out.
+
+    ``shades`` holds what lies below and above a curve of that name, ``marks`` shells by name.
+    """
     lines, box = [], 2
     for name, fsc in curves.items():
         if fsc is not None:
             box = 2 * (len(fsc) - 1)
             x = [shell / (box * voxel_size) for shell in range(len(fsc))]
-            lines.append(Curve(name, x, fsc.double().tolist(), dashed=name in dashed))
-    marks = {} if from_shell is None else {"random beyond": from_shell / (box * voxel_size)}
+            low, high = (each.tolist() for each in (shades or {}).get(name, (fsc[:0], fsc[:0])))
+            lines.append(Curve(name, x, fsc.double().tolist(), name in dashed, low, high))
+    shells = {} if from_shell is None else {"random beyond": from_shell}
+    at = {name: shell / (box * voxel_size) for name, shell in {**shells, **(marks or {})}.items()}
     given = _GOLD if levels is None else levels
-    return drawn(Plot(lines, _AXIS, "FSC", levels=given, marks=marks, angstrom=True))
+    return drawn(Plot(lines, _AXIS, "FSC", levels=given, marks=at, angstrom=True))
 
 
 def half_map_section(found: HalfMapReport) -> Section:
@@ -57,11 +65,20 @@ def half_map_section(found: HalfMapReport) -> Section:
         "phases random": report.fsc.phase_randomized,
         "solvent": found.fsc_solvent,
     }
+    shades = {}
+    spread = report.spread
+    if spread is not None:
+        shades["phases random"] = (spread.draws.amin(dim=0), spread.draws.amax(dim=0))
+        shades["corrected"] = (
+            spread.corrected_draws.amin(dim=0),
+            spread.corrected_draws.amax(dim=0),
+        )
     drawing = fsc_plot(
         curves,
         report.voxel_size,
         from_shell=report.fsc.randomized_from_shell,
         dashed=("phases random", "solvent"),
+        shades=shades,
     )
     fitted = (
         f"B-factor of the Guinier fit {report.guinier.b_factor:.0f} Å² (R² "
@@ -69,7 +86,19 @@ def half_map_section(found: HalfMapReport) -> Section:
         if report.guinier is not None
         else "Too coarse to fit a B-factor."
     )
-    return Section("Half-maps", found.checks, [drawing], [fitted])
+    return Section("Half-maps", found.checks, [drawing], [*_spread_lines(report), fitted])
+
+
+def _spread_lines(report: ResolutionReport) -> list[str]:
+    spread = report.spread
+    if spread is None:
+        return ["The unmasked FSC never falls below 0.8: no phases were randomized."]
+    first = report.fsc.randomized_from_shell or 0
+    return [
+        f"Phases were randomized {len(spread.draws)} times and the curves averaged; shaded: all "
+        f"draws. One draw alone would give {spread.finest:.2f} to {spread.coarsest:.2f} Å; its "
+        f"curve scatters by {float(spread.deviation[first:].mean()):.3f}."
+    ]
 
 
 def directional_section(report: DirectionalReport) -> Section:

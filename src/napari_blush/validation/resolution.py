@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import pi
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from napari_blush.conventions import FSC_AGAINST_TRUTH, FSC_GOLD_STANDARD, Spectrum
@@ -23,12 +24,41 @@ from napari_blush.numerics.sharpening import (
     guinier_b_factor,
     sharpen,
 )
-from napari_blush.numerics.solvent_correction import solvent_corrected_fsc
+from napari_blush.numerics.solvent_correction import (
+    SolventCorrectedFsc,
+    solvent_corrected_fsc,
+    without_noise,
+)
 
-_PHASE_DRAWS = 5
+PHASE_DRAWS = 8
 """Randomizations averaged; RELION draws one, which scatters where shells have few voxels."""
 
 _BALL_IN_CUBE = pi / 6
+
+
+@dataclass(frozen=True, slots=True)
+class RandomPhaseSpread:
+    """What single draws of random phases make of the corrected curve.
+
+    Parameters
+    ----------
+    draws : (d, n // 2 + 1)
+        Masked FSC after each randomization; ``fsc.phase_randomized`` is their mean.
+    corrected_draws : (d, n // 2 + 1)
+        The corrected curve that each alone would give.
+    finest, coarsest : float
+        Angstrom: the resolutions at 0.143 of those.
+    """
+
+    draws: Float[Tensor, "d shells"]
+    corrected_draws: Float[Tensor, "d shells"]
+    finest: float
+    coarsest: float
+
+    @property
+    def deviation(self) -> Spectrum:
+        """Standard deviation of a draw, shell by shell."""
+        return self.draws.std(dim=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +91,8 @@ class ResolutionReport:
         Mean of the half-maps.
     sharpened : (n, n, n) float32
         That, weighted by the corrected FSC and sharpened; not masked.
+    spread : RandomPhaseSpread or None
+        None where no shell could be randomized.
     """
 
     voxel_size: float
@@ -77,6 +109,7 @@ class ResolutionReport:
     b_factor: float
     average: Tensor
     sharpened: Tensor
+    spread: RandomPhaseSpread | None = None
 
 
 def resolution_report(
@@ -105,7 +138,7 @@ def resolution_report(
     fit_from, fit_to : float
         Range of the fit in angstrom; ``fit_to`` defaults to the resolution found.
     seed : int
-        Of the random phases.
+        Of the random phases, of which ``PHASE_DRAWS`` are drawn.
 
     Returns
     -------
@@ -128,7 +161,7 @@ def resolution_report(
     _check_mask(used, average)
     used = used.clamp(0, 1)
     generator = torch.Generator(device=half1.device).manual_seed(seed)
-    curves = solvent_corrected_fsc(half1, half2, used, generator, n_draws=_PHASE_DRAWS)
+    curves = solvent_corrected_fsc(half1, half2, used, generator, n_draws=PHASE_DRAWS)
     box_over_mask = _BALL_IN_CUBE / float((used > 0.5).double().mean())
 
     def at(curve: Spectrum, threshold: float = FSC_GOLD_STANDARD) -> float:
@@ -149,7 +182,13 @@ def resolution_report(
         voxel_size=voxel_size,
         mask=used,
         mask_is_automatic=mask is None,
-        fsc=FscCurves(*curves),
+        fsc=FscCurves(
+            curves.unmasked,
+            curves.masked,
+            curves.phase_randomized,
+            curves.corrected,
+            curves.randomized_from_shell,
+        ),
         fsc_mask_fraction=_without_solvent_noise(curves.unmasked, box_over_mask),
         box_over_mask=box_over_mask,
         resolution=resolution,
@@ -160,7 +199,18 @@ def resolution_report(
         b_factor=applied,
         average=average,
         sharpened=sharpen(average, voxel_size, b_factor=applied, weight=weight),
+        spread=_spread(curves, box_size, voxel_size),
     )
+
+
+def _spread(
+    curves: SolventCorrectedFsc, box_size: int, voxel_size: float
+) -> RandomPhaseSpread | None:
+    if curves.randomized_from_shell is None:
+        return None
+    corrected = without_noise(curves.masked, curves.draws, curves.randomized_from_shell)
+    found = [resolution_at(each, FSC_GOLD_STANDARD, box_size, voxel_size) for each in corrected]
+    return RandomPhaseSpread(curves.draws, corrected, min(found), max(found))
 
 
 def _without_solvent_noise(fsc: Spectrum, box_over_mask: float) -> Spectrum:
