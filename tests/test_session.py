@@ -9,6 +9,7 @@ from napari_blush.data_model.half_maps import HalfMaps
 from napari_blush.data_model.poses import Poses
 from napari_blush.data_model.results import (
     Accuracy,
+    AppliedChange,
     FscCurves,
     IterationResult,
     Outcome,
@@ -31,6 +32,7 @@ from napari_blush.refine.events import (
 from napari_blush.refine.state import Progress, RefinementState
 from napari_blush.refine.steering import FinishNow
 from napari_blush.session import (
+    IterationSummary,
     RefinementSession,
     RunCancelled,
     RunFailed,
@@ -106,6 +108,7 @@ def result_of(iteration: int) -> IterationResult:
         current_size=8,
         coarse_size=8,
         seconds=1.0,
+        changes=(AppliedChange("mask", "2026-01-01T00:00:00+00:00"),) if iteration == 2 else (),
     )
 
 
@@ -173,6 +176,9 @@ def test_a_whole_run(session) -> None:
     assert list(session.fsc_history) == [1, 2, 3]
     assert float(session.fsc_history[2].unmasked[0]) == pytest.approx(0.2)
     assert session.resolution_history == {1: 9.0, 2: 8.0, 3: 7.0}
+    # HEALPix order 2 is 15 degrees, halved by one oversampling.
+    assert session.summaries[2] == IterationSummary(2, 8.0, 5.0, 7.5, 0.5, 1.0, 8, ("mask",))
+    assert list(session.summaries) == [1, 2, 3]
     assert float(session.half_maps.half1[0, 0, 0]) == 3.0
     # The last iteration regularizes nothing: references stay those that images were aligned to.
     assert float(session.references[0][0, 0, 0]) == 20.0
@@ -244,6 +250,7 @@ def test_a_resumed_run_keeps_the_history_before_it(session) -> None:
     assert session.iteration == 2
     assert list(session.fsc_history) == [1, 2]
     assert session.resolution_history == {1: 9.0, 2: 8.0}
+    assert list(session.summaries) == [1, 2]
     assert session.half_maps is not None
     assert session.result is None
 

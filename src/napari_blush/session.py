@@ -32,6 +32,8 @@ from napari_blush.refine.events import (
     RunFinished,
     RunStarted,
 )
+from napari_blush.refine.iteration_result import NO_ACCURACY
+from napari_blush.refine.schedule import fine_step_deg
 from napari_blush.refine.state import RefinementState
 from napari_blush.refine.steering import Steering
 
@@ -71,6 +73,52 @@ class RunFailed:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class IterationSummary:
+    """One iteration in numbers, for plots and lists.
+
+    Parameters
+    ----------
+    iteration : int
+    resolution_angstrom : float
+    accuracy_deg : float or None
+        Estimated error of the rotations; None before the first estimate.
+    step_deg : float
+        Angular step of the last pass.
+    average_p_max : float
+    seconds : float
+        Without pauses.
+    current_size : int
+        Pixels of the images that were compared.
+    changed : tuple of str
+        What the person changed that took effect in it.
+    """
+
+    iteration: int
+    resolution_angstrom: float
+    accuracy_deg: float | None
+    step_deg: float
+    average_p_max: float
+    seconds: float
+    current_size: int
+    changed: tuple[str, ...] = ()
+
+
+def summary_of(result: IterationResult) -> IterationSummary:
+    """Return the numbers of a whole iteration."""
+    accuracy = result.accuracy.rotation_deg
+    return IterationSummary(
+        iteration=result.iteration,
+        resolution_angstrom=result.resolution_angstrom,
+        accuracy_deg=accuracy if accuracy < NO_ACCURACY.rotation_deg else None,
+        step_deg=fine_step_deg(result.sampling),
+        average_p_max=result.average_p_max,
+        seconds=result.seconds,
+        current_size=result.current_size,
+        changed=tuple(change.what for change in result.changes),
+    )
+
+
 SessionEvent: TypeAlias = RefinementEvent | RunPaused | RunResumed | RunCancelled | RunFailed
 """What a run says, and what happens to it from outside."""
 
@@ -93,7 +141,9 @@ class StageProgress:
 _BY_IDENTITY = (
     "half_maps",
     "references",
+    "denoised_maps",
     "fsc_history",
+    "summaries",
     "poses",
     "last_result",
     "state",
@@ -126,10 +176,14 @@ class RefinementSession:
         The latest, unfiltered.
     references : two (n, n, n) tensors or None
         The latest that images are aligned to: for alignment only.
+    denoised_maps : HalfMaps or None
+        What the denoiser made of the latest half-maps of a whole iteration, None without one.
     cutoff_shell : int or None
         Where the regularizer of the latest references stopped.
     fsc_history : mapping of int to FscCurves
         By iteration; likewise ``resolution_history`` in angstrom.
+    summaries : mapping of int to IterationSummary
+        Of whole iterations.
     poses : Poses or None
     last_result : IterationResult or None
         Of the last whole iteration.
@@ -154,9 +208,11 @@ class RefinementSession:
     accuracy: Accuracy | None = None
     half_maps: HalfMaps | None = None
     references: tuple[Tensor, Tensor] | None = None
+    denoised_maps: HalfMaps | None = None
     cutoff_shell: int | None = None
     fsc_history: Mapping[int, FscCurves] = field(default_factory=dict)
     resolution_history: Mapping[int, float] = field(default_factory=dict)
+    summaries: Mapping[int, IterationSummary] = field(default_factory=dict)
     poses: Poses | None = None
     last_result: IterationResult | None = None
     state: RefinementState | None = None
@@ -234,6 +290,8 @@ class RefinementSession:
                 return {
                     "poses": result.poses,
                     "last_result": result,
+                    "denoised_maps": result.denoised_maps,
+                    "summaries": {**self.summaries, result.iteration: summary_of(result)},
                     "state": state,
                     "progress": StageProgress("iteration done", 1, 1),
                 }
@@ -252,10 +310,11 @@ class RefinementSession:
             "messages": (),
             "fsc_history": _before(first, self.fsc_history),
             "resolution_history": _before(first, self.resolution_history),
+            "summaries": _before(first, self.summaries),
         }
         if first == 1:
-            gone = ("sampling", "accuracy", "half_maps", "references", "cutoff_shell")
-            kept.update(dict.fromkeys((*gone, "poses", "last_result", "state")))
+            gone = ("sampling", "accuracy", "half_maps", "references", "denoised_maps")
+            kept.update(dict.fromkeys((*gone, "cutoff_shell", "poses", "last_result", "state")))
         return kept
 
 

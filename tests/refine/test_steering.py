@@ -1,7 +1,9 @@
 """What a person asks for takes effect at the next iteration, whole or not at all."""
 
 import threading
+import time
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import torch
@@ -20,11 +22,14 @@ from napari_blush.refine.run import prepared_run, run
 from napari_blush.refine.schedule import FINEST_ORDER
 from napari_blush.refine.steering import (
     ChangeMask,
+    ChangeOffsetSearch,
     ChangeSettings,
     FinishNow,
     SampleFiner,
+    SearchLocally,
     Steering,
 )
+from napari_blush.refine.work_clock import WorkClock
 
 MASK = soft_sphere(24, 7.0, 3.0)
 
@@ -65,7 +70,9 @@ def test_the_inbox_keeps_the_order_and_forgets_what_was_taken() -> None:
     changes = [FinishNow(), SampleFiner(), ChangeMask(None)]
     for change in changes:
         steering.propose(change)
+    assert steering.waiting == tuple(changes)
     assert steering.take() == changes
+    assert steering.waiting == ()
     assert steering.take() == []
 
 
@@ -98,6 +105,13 @@ def test_a_change_waits_for_the_next_iteration(tiny, settings_for, whole_run) ->
     assert not torch.equal(first[1].result.tau2[0], second[1].result.tau2[0])
     texts = [event.text for event in events if isinstance(event, Message)]
     assert texts.count("Changed: tau2_fudge.") == 1
+    assert [[change.what for change in event.result.changes] for event in events
+            if isinstance(event, IterationFinished)] == [
+        [], ["tau2_fudge 1 to 4"], [], []
+    ]  # fmt: skip
+    assert [event.changed for event in events if isinstance(event, IterationStarted)][1] == (
+        "tau2_fudge 1 to 4",
+    )
     said = events.index(Message("Changed: tau2_fudge."))
     assert isinstance(events[said - 1], IterationFinished)
     assert isinstance(events[said + 1], IterationStarted)
@@ -117,6 +131,7 @@ def test_finish_now_makes_the_next_iteration_the_last(tiny, settings_for) -> Non
     result = events[-1].result
     assert result.outcome is Outcome.FINISHED_EARLY
     assert "asked to finish" in result.reason
+    assert [change.what for change in result.last_iteration.changes] == ["finish"]
 
 
 def test_finish_now_before_the_first_iteration(tiny, settings_for) -> None:
@@ -176,6 +191,11 @@ def test_several_changes_are_applied_in_order(prepared) -> None:
         SampleFiner(local=True),
     )
     assert context.settings.tau2_fudge == 3.0
+    assert [change.what for change in context.changes] == [
+        "tau2_fudge 1 to 2", "step 7.50 deg", "finish", "tau2_fudge 2 to 3", "step 3.75 deg, local"
+    ]  # fmt: skip
+    assert context.changes[0].values == {"tau2_fudge": 2.0}
+    assert datetime.now(UTC) - datetime.fromisoformat(context.changes[0].time) < timedelta(hours=1)
     assert state.sampling.healpix_order == prepared[1].sampling.healpix_order + 2
     assert finish
     assert [message.warning for message in messages] == [False] * 4
@@ -303,3 +323,65 @@ def test_there_is_a_finest_step(prepared) -> None:
     _, after, _, messages = applied((context, finest), SampleFiner())
     assert after is finest
     assert messages[0].warning
+
+
+def test_a_search_is_made_local_at_the_step_that_there_is(prepared) -> None:
+    _, early, _, messages = applied(prepared, SearchLocally())
+    assert early is prepared[1]
+    assert messages[0].warning
+    assert "no pose is known yet" in messages[0].text
+    later = replace(prepared[1], iteration=3)
+    context, state, _, messages = applied((prepared[0], later), SearchLocally())
+    # Order 1 with one oversampling: 15 degrees, and sigma twice that.
+    assert state.sampling.local_search_sigma_deg == pytest.approx(30.0)
+    assert context.changes[0].what == "step 15.00 deg, local"
+    _, again, _, messages = applied((context, state), SearchLocally())
+    assert again is state
+    assert messages[0].warning
+
+
+def test_the_offset_search_gets_another_range(prepared) -> None:
+    # 24 px of 6 A; the steps begin with 2 px.
+    _, wide, _, _ = applied(prepared, ChangeOffsetSearch(50.0))
+    assert wide.sampling.offset_range_angstrom == 50.0
+    assert wide.sampling.offset_step_angstrom == 12.0
+    _, narrow, _, _ = applied(prepared, ChangeOffsetSearch(6.0))
+    assert narrow.sampling.offset_range_angstrom == 6.0
+    assert narrow.sampling.offset_step_angstrom == pytest.approx(4.0)
+
+
+@pytest.mark.parametrize("reach", [0.0, -3.0, 73.0, float("nan")])
+def test_an_offset_range_that_cannot_be_is_refused(prepared, reach: float) -> None:
+    context, state, _, messages = applied(prepared, ChangeOffsetSearch(reach))
+    assert (context, state) == prepared
+    assert messages[0].warning
+    assert "wanted more than 0" in messages[0].text
+
+
+def test_a_run_goes_on_with_a_local_search(tiny, settings_for) -> None:
+    events = steered_run(tiny, settings_for(), SearchLocally())
+    sigmas = [e.sampling.local_search_sigma_deg for e in events if isinstance(e, IterationStarted)]
+    assert sigmas[0] is None
+    assert None not in sigmas[1:]
+
+
+def test_a_pause_is_no_work() -> None:
+    now = [0.0]
+    clock = WorkClock(lambda: now[0])
+    now[0] = 5.0
+    with clock.stopped():
+        now[0] = 100.0
+    now[0] = 101.0
+    assert clock.now() == 6.0
+
+
+def test_the_seconds_of_an_iteration_leave_pauses_out(tiny, settings_for) -> None:
+    began = time.perf_counter()
+    events = run(settings_for(max_iterations=1), tiny.particles, tiny.start)
+    for event in events:
+        if isinstance(event, ExpectationProgress) and event.done == event.total:
+            time.sleep(1.0)
+        if isinstance(event, IterationFinished):
+            break
+    events.close()
+    assert event.result.seconds <= time.perf_counter() - began - 1.0

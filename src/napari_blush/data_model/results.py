@@ -1,7 +1,9 @@
 """What a run says and leaves behind; all tensors on the CPU, float32 unless said otherwise."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from torch import Tensor
 
@@ -66,6 +68,28 @@ class PoseStatistics:
 
 
 @dataclass(frozen=True, slots=True)
+class AppliedChange:
+    """Something that a person changed in a run that was going on.
+
+    Parameters
+    ----------
+    what : str
+        In words.
+    time : str
+        When the run took it: UTC, ISO 8601.
+    values : mapping
+        Settings by name, to go on with the same.
+    mask : (n, n, n) float32 or None
+        The solvent mask, where that was changed; ``values`` says when there is none any more.
+    """
+
+    what: str
+    time: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    mask: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class IterationResult:
     """One finished iteration.
 
@@ -74,7 +98,8 @@ class IterationResult:
     ``tau2`` and ``sigma2_noise`` are those of the unpadded box, in the units of ``likelihood``.
     ``denoised_maps`` are what a denoiser made of the half-maps, before anything was cut off or
     masked: to look at and to align to, never a result. ``regularized_by`` names the regularizer
-    and its weights.
+    and its weights. ``seconds`` leave out the time in which nobody asked for the next event.
+    ``changes`` took effect in this iteration.
     """
 
     iteration: int
@@ -104,6 +129,7 @@ class IterationResult:
     messages: tuple[str, ...] = ()
     denoised_maps: HalfMaps | None = None
     regularized_by: str = ""
+    changes: tuple[AppliedChange, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,8 +49,12 @@ def auto_refine(
             break
         state = prepare(context, state)
         size = next_current_size(state.progress, context.geometry.box_size)
-        yield IterationStarted(state.iteration + 1, state.sampling, state.accuracy, size, False)
+        changed = tuple(change.what for change in context.changes)
+        yield IterationStarted(
+            state.iteration + 1, state.sampling, state.accuracy, size, False, changed
+        )
         state = yield from iterate(context, state, size)
+        context = replace(context, changes=())
     state = prepare(context, state)
     return (yield from finalize(context, state, outcome, reason))
 

@@ -1,26 +1,26 @@
 """Applies what a person asked for between two iterations; refuses in words, never by failing."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
+from napari_blush.data_model.results import AppliedChange
 from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.errors import BlushError
 from napari_blush.refine.context import RefinementContext
 from napari_blush.refine.events import Message
 from napari_blush.refine.half_comparison import spherical_solvent
 from napari_blush.refine.inputs import check_diameter, checked_mask
-from napari_blush.refine.schedule import (
-    FINEST_ORDER,
-    fine_step_deg,
-    finer_sampling,
-    particle_diameter,
-)
+from napari_blush.refine.sampling_changes import with_sampling
+from napari_blush.refine.schedule import fine_step_deg, particle_diameter
 from napari_blush.refine.state import RefinementState
 from napari_blush.refine.steering import (
+    Change,
     ChangeMask,
+    ChangeOffsetSearch,
     ChangeSettings,
     FinishNow,
-    SampleFiner,
     Steering,
 )
 from napari_blush.regularization.registry import make_regularizer
@@ -57,40 +57,67 @@ def steered(context: RefinementContext, state: RefinementState, steering: Steeri
     Returns
     -------
     context, state, finish, messages
-        ``finish`` is whether the next iteration is to be the last; what cannot be done is a
-        warning among ``messages`` and changes nothing.
+        What was changed is added to ``context.changes``; ``finish`` is whether the next iteration
+        is to be the last; what cannot be done is a warning among ``messages`` and changes nothing.
     """
     finish = False
-    messages = []
+    messages: list[Message] = []
+    applied: list[AppliedChange] = []
     for change in steering.take():
+        old = context
+        message: Message | None = None
         match change:
             case FinishNow():
                 finish = True
-                continue
-            case SampleFiner():
-                state, message = with_finer_sampling(state, change, context.settings)
             case ChangeMask():
                 context, message = with_mask(context, change)
             case ChangeSettings():
                 context, message = with_settings(context, change)
-        messages.append(message)
+            case _:
+                state, message = with_sampling(state, change, context)
+        if message is not None:
+            messages.append(message)
+        if message is None or not message.warning:
+            applied.append(record_of(change, old, state))
+    if applied:
+        context = replace(context, changes=(*context.changes, *applied))
     return context, state, finish, messages
 
 
-def with_finer_sampling(
-    state: RefinementState, change: SampleFiner, settings: RefinementSettings
-) -> tuple[RefinementState, Message]:
-    """Return the state with the angular step halved."""
-    if state.sampling.healpix_order + state.sampling.adaptive_oversampling >= FINEST_ORDER:
-        step = fine_step_deg(state.sampling)
-        return state, Message(f"The angular step stays: {step:.3f} degrees is the finest.", True)
-    sampling, progress = finer_sampling(state.sampling, state.progress, settings)
-    step = fine_step_deg(sampling)
-    if change.local:
-        sampling = replace(sampling, local_search_sigma_deg=2 * step)
-    where = "" if sampling.local_search_sigma_deg is None else ", searched around the last poses"
-    message = Message(f"The angular step is now {step:.2f} degrees{where}.")
-    return replace(state, sampling=sampling, progress=progress), message
+def record_of(change: Change, before: RefinementContext, state: RefinementState) -> AppliedChange:
+    """Return what is kept of a change that was made; ``state`` is the one after it."""
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    match change:
+        case FinishNow():
+            return AppliedChange("finish", now)
+        case ChangeMask(mask=None):
+            return AppliedChange("no mask", now, {"solvent_mask": None})
+        case ChangeMask(mask=mask):
+            return AppliedChange("mask", now, mask=mask)
+        case ChangeSettings(values=values):
+            return AppliedChange(words_of(before.settings, values), now, values)
+        case ChangeOffsetSearch():
+            return AppliedChange(f"offsets to {state.sampling.offset_range_angstrom:.1f} A", now)
+    step = fine_step_deg(state.sampling)
+    where = "" if state.sampling.local_search_sigma_deg is None else ", local"
+    return AppliedChange(f"step {step:.2f} deg{where}", now)
+
+
+def words_of(before: RefinementSettings, values: Mapping[str, Any]) -> str:
+    """Return settings that change, as ``tau2_fudge 1 to 2``."""
+    return ", ".join(
+        f"{name} {value_in_words(getattr(before, name))} to {value_in_words(value)}"
+        for name, value in sorted(values.items())
+    )
+
+
+def value_in_words(value: Any) -> str:
+    """Return the value of a setting as a person writes it."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def with_mask(context: RefinementContext, change: ChangeMask) -> tuple[RefinementContext, Message]:

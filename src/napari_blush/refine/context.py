@@ -1,15 +1,17 @@
 """What stays the same from iteration to iteration, made once from settings and particles."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from napari_blush.data_model.particles import Particles
+from napari_blush.data_model.results import AppliedChange
 from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.likelihood.work_budget import BudgetInUse
 from napari_blush.numerics.packing import PackedCoordinates
 from napari_blush.refine.schedule import Geometry
+from napari_blush.refine.work_clock import WorkClock
 from napari_blush.regularization.regularizer import Regularizer
 
 
@@ -34,6 +36,9 @@ class RefinementContext:
     budget : BudgetInUse
     normalize_background : bool
         Images are not normalised on disk.
+    clock : WorkClock
+    changes : tuple of AppliedChange
+        What takes effect in the next iteration.
     """
 
     settings: RefinementSettings
@@ -47,3 +52,5 @@ class RefinementContext:
     device: torch.device
     budget: BudgetInUse
     normalize_background: bool
+    clock: WorkClock = field(default_factory=WorkClock)
+    changes: tuple[AppliedChange, ...] = ()

@@ -49,13 +49,17 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class IterationStarted:
-    """An iteration begins with this sampling; ``final`` when it is the one on all data."""
+    """An iteration begins with this sampling; ``final`` when it is the one on all data.
+
+    ``changed`` is what a person asked for and takes effect in it, in words.
+    """
 
     iteration: int
     sampling: SamplingState
     accuracy: Accuracy | None
     current_size: int
     final: bool
+    changed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """The last iteration, on all data: the maps that a person keeps."""
 
-import time
 from collections.abc import Generator
 from dataclasses import replace
 
@@ -42,12 +41,13 @@ def finalize(
     The halves are still aligned to their own references. Their unfiltered maps are reconstructed
     before the sums are joined and without the low-resolution join.
     """
-    started = time.perf_counter()
+    started = context.clock.now()
     number = state.iteration + 1
     box = context.geometry.box_size
-    yield IterationStarted(number, state.sampling, state.accuracy, box, True)
+    changed = tuple(change.what for change in context.changes)
+    yield IterationStarted(number, state.sampling, state.accuracy, box, True, changed)
     sums, outcomes = yield from expect(context, state, box)
-    expected = time.perf_counter()
+    expected = context.clock.now()
     symmetrize(context, sums)
     half_maps = half_maps_of(context, sums, None)
     generator = torch.Generator().manual_seed(context.settings.seed + 7919 * number)
@@ -72,7 +72,7 @@ def finalize(
     maps = IterationMaps(
         half_maps, half_maps, (final_map, final_map), curves, None, box, resolution
     )
-    timing = {"expectation": expected - started, "reconstruction": time.perf_counter() - expected}
+    timing = {"expectation": expected - started, "reconstruction": context.clock.now() - expected}
     last = iteration_result(context, state, new, outcomes, maps, timing)
     yield IterationFinished(last, new)
     sharpened, factor = sharpened_map(context, half_maps.mean(), curves.corrected, resolution)

@@ -1,6 +1,5 @@
 """One iteration: E-step of each half, M-step, comparison of the halves, the next references."""
 
-import time
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import replace
@@ -109,10 +108,10 @@ def iterate(
     context: RefinementContext, state: RefinementState, current_size: int
 ) -> Generator[RefinementEvent, None, RefinementState]:
     """Run one iteration; ends with ``IterationFinished`` and returns the new state."""
-    started = time.perf_counter()
+    started = context.clock.now()
     number = state.iteration + 1
     sums, outcomes = yield from expect(context, state, current_size)
-    expected = time.perf_counter()
+    expected = context.clock.now()
     symmetrize(context, sums)
     shared = join_shell(context, shell_resolution(context, state.progress.resolution_shell))
     join_at_low_resolution(sums[0].accumulator, sums[1].accumulator, shared)
@@ -124,7 +123,7 @@ def iterate(
     wiener = half_maps_of(context, sums, [signal.tau2 for signal in signals])
     shell = resolution_shell(signals[0].data_vs_prior)
     yield HalfMapsReconstructed(number, half_maps, curves, shell_resolution(context, shell))
-    reconstructed = time.perf_counter()
+    reconstructed = context.clock.now()
     masks = reference_masks(context, half_maps, number)
     given = RegularizationInput(
         half_maps,
@@ -172,7 +171,7 @@ def iterate(
     timing = {
         "expectation": expected - started,
         "reconstruction": reconstructed - expected,
-        "regularization": time.perf_counter() - reconstructed,
+        "regularization": context.clock.now() - reconstructed,
     }
     result = iteration_result(context, state, new, outcomes, maps, timing)
     yield IterationFinished(result, new)

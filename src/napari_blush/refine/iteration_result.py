@@ -78,6 +78,7 @@ def iteration_result(
         messages=maps.messages,
         denoised_maps=denoised,
         regularized_by=maps.regularized_by,
+        changes=context.changes,
     )
 
 

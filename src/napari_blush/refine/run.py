@@ -33,6 +33,7 @@ from napari_blush.refine.next_references import check_origin
 from napari_blush.refine.schedule import Geometry, particle_diameter
 from napari_blush.refine.state import RefinementState
 from napari_blush.refine.steering import Steering
+from napari_blush.refine.work_clock import WorkClock
 from napari_blush.regularization.registry import make_regularizer
 from napari_blush.regularization.regularizer import Regularizer, origin
 
@@ -87,18 +88,19 @@ def run(
         )
         yield run_started(context, start)
         yield from messages
-        return (yield from without_gradients(auto_refine(context, start, steering or Steering())))
+        events = auto_refine(context, start, steering or Steering())
+        return (yield from without_gradients(events, context.clock))
     finally:
         torch.set_num_threads(threads)
 
 
 def without_gradients(
-    events: Generator[RefinementEvent, None, RefinementResult],
+    events: Generator[RefinementEvent, None, RefinementResult], clock: WorkClock
 ) -> Generator[RefinementEvent, None, RefinementResult]:
     """Pass events on, with gradients off while the next one is made and never in between.
 
     Gradient mode belongs to a thread: left off across a ``yield`` it would be off for whoever
-    follows the run.
+    follows the run. In between, the clock of the run stands still.
     """
     with closing(events):
         while True:
@@ -108,7 +110,8 @@ def without_gradients(
                 except StopIteration as finished:
                     result: RefinementResult = finished.value
                     return result
-            yield event
+            with clock.stopped():
+                yield event
 
 
 @torch.no_grad()
