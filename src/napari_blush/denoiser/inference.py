@@ -5,6 +5,7 @@ the caller's to say. Nothing here reads files or knows of half-maps.
 """
 
 from collections.abc import Generator
+from dataclasses import dataclass
 
 import torch
 
@@ -21,8 +22,8 @@ from napari_blush.denoiser.denoise_options import DenoiseProgress as DenoiseProg
 from napari_blush.denoiser.patches import Blend, cut_blocks
 from napari_blush.denoiser.prepared_map import PreparedMap, prepare_default
 from napari_blush.denoiser.release_recipe import prepare_release
-from napari_blush.denoiser.working_grid import working_grid
-from napari_blush.denoiser.working_memory import plan_memory
+from napari_blush.denoiser.working_grid import WorkingGrid, working_grid
+from napari_blush.denoiser.working_memory import MemoryPlan, plan_memory
 from napari_blush.errors import SettingsError
 from napari_blush.numerics.devices import is_out_of_memory
 
@@ -78,22 +79,10 @@ def denoise_steps(
     SettingsError
         When map, voxel size and options do not fit.
     """
-    check_volume(volume, options)
-    check_stride(options.stride, denoiser.block_size)
-    grid = working_grid(volume.shape[-1], voxel_size, denoiser.voxel_size)
-    is_release = options.mode == "release"
-    device = device_of(denoiser.network)
-    runner = BlockRunner(
-        denoiser.network, chosen_precision(options.precision, device, release=is_release)
-    )
-    plan = plan_memory(grid, denoiser, options, device)
-    messages = list(plan.messages)
-    prepare = prepare_release if is_release else prepare_default
-    with torch.no_grad():
-        working = grid.to_working(volume.detach().float().to(plan.store))
-        prepared = prepare(working, grid, denoiser, options)
-    del working
-    blend = yield from _blended(prepared, runner, plan.batch_size, messages)
+    ready = made_ready(volume, voxel_size, denoiser, options)
+    grid, prepared, runner = ready.grid, ready.prepared, ready.runner
+    messages = list(ready.memory.messages)
+    blend = yield from blended_blocks(prepared, runner, ready.memory.batch_size, messages)
     if runner.overflowed:
         messages.append("Half precision overflowed: blocks were done in float32 from then on.")
     with torch.no_grad():
@@ -107,7 +96,37 @@ def denoise_steps(
         )
 
 
-def _blended(
+@dataclass(frozen=True, slots=True)
+class ReadyMap:
+    """A map on the denoiser's grid, and what will run its blocks."""
+
+    grid: WorkingGrid
+    prepared: PreparedMap
+    runner: BlockRunner
+    memory: MemoryPlan
+
+
+def made_ready(
+    volume: Volume, voxel_size: float, denoiser: BlockDenoiser, options: DenoiseOptions
+) -> ReadyMap:
+    """Do all that comes before the first block; arguments and errors of ``denoise_steps``."""
+    check_volume(volume, options)
+    check_stride(options.stride, denoiser.block_size)
+    grid = working_grid(volume.shape[-1], voxel_size, denoiser.voxel_size)
+    is_release = options.mode == "release"
+    device = device_of(denoiser.network)
+    runner = BlockRunner(
+        denoiser.network, chosen_precision(options.precision, device, release=is_release)
+    )
+    memory = plan_memory(grid, denoiser, options, device)
+    prepare = prepare_release if is_release else prepare_default
+    with torch.no_grad():
+        working = grid.to_working(volume.detach().float().to(memory.store))
+        prepared = prepare(working, grid, denoiser, options)
+    return ReadyMap(grid, prepared, runner, memory)
+
+
+def blended_blocks(
     prepared: PreparedMap, runner: BlockRunner, batch: int, messages: list[str]
 ) -> Generator[DenoiseProgress, None, Blend]:
     """Run all blocks, in smaller batches where memory runs out, and say so."""
