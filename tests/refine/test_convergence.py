@@ -8,7 +8,7 @@ from napari_blush.data_model.results import SamplingState
 from napari_blush.refine.convergence import count_changes, count_resolution, has_converged
 from napari_blush.refine.state import Progress
 
-# Fine step 7.5 degrees, fine offset step 1.5 A: poses have settled below 3 degrees and 0.6 A.
+# Fine step 7.5 degrees, fine offset step 1.5 A: 1.25 of them: 9.375 degrees and 1.875 A.
 SAMPLING = SamplingState(2, 1, 7.5, 3.0, None, 0.0)
 
 
@@ -73,9 +73,9 @@ def test_gains_of_resolution(
 @pytest.mark.parametrize(
     ("turn", "shift", "smallest_turn", "smallest_shift", "settled"),
     [
-        (2.9, 0.59, 999.0, 999.0, True),  # both small parts of the step
-        (3.1, 0.59, 999.0, 999.0, False),
-        (2.9, 0.61, 999.0, 999.0, False),
+        (9.3, 1.87, 999.0, 999.0, True),  # no further than the grids move
+        (9.4, 1.87, 999.0, 999.0, False),
+        (9.3, 1.88, 999.0, 999.0, False),
         (10.0, 0.3, 10.2, 999.0, True),  # 10.3 >= 10.2: no better than before
         (10.0, 0.3, 10.4, 999.0, False),  # still settling
         (10.0, 5.0, 10.0, 5.1, True),
@@ -100,7 +100,7 @@ def test_changes_of_poses(
 
 
 def test_oversampling_makes_the_steps_that_changes_are_measured_in() -> None:
-    progress = Progress(change_rotation_deg=5.0, change_offset_angstrom=1.0)
-    coarse = replace(SAMPLING, adaptive_oversampling=0)  # 6 degrees and 1.2 A
+    progress = Progress(change_rotation_deg=12.0, change_offset_angstrom=2.5)
+    coarse = replace(SAMPLING, adaptive_oversampling=0)  # 18.75 degrees and 3.75 A
     assert count_changes(progress, coarse).iterations_without_change == 1
     assert count_changes(progress, SAMPLING).iterations_without_change == 0

@@ -110,25 +110,6 @@ def test_perturbations_of_many_iterations_cover_the_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gain", "turn", "finer"),
-    [(1, 9.3, True), (1, 9.4, False), (0, 1.0, False)],  # 1.25 * 7.5 = 9.375 degrees
-)
-def test_poses_that_jump_no_further_than_the_grid_moves_do_not_hold_it_up(
-    gain: int, turn: float, finer: bool
-) -> None:
-    progress = replace(
-        STALLED,
-        iterations_without_gain=gain,
-        iterations_without_change=0,
-        change_rotation_deg=turn,
-    )
-    found, _ = next_sampling(
-        replace(SAMPLING, healpix_order=2), progress, Accuracy(4.0, 1.0), SETTINGS, GEOMETRY
-    )
-    assert (found.healpix_order == 3) == finer
-
-
-@pytest.mark.parametrize(
     ("gain", "change", "accuracy", "order", "fine_enough"),
     [
         (0, 1, 5.0, 2, False),  # the resolution still improves

@@ -6,7 +6,7 @@ from napari_blush.data_model.results import SamplingState
 from napari_blush.refine.schedule import fine_step_deg
 from napari_blush.refine.state import Progress
 
-SMALL_CHANGE = 0.40  # of a step: poses no longer move
+JUMP_OF_STEP = 1.25  # settled poses jump by up to so many steps: each grid is moved at random
 NO_BETTER = 1.03  # within 3 % of the smallest change seen: poses no longer settle
 GAIN = 0.0001  # reciprocal angstrom: the least that counts as a better resolution
 
@@ -50,8 +50,8 @@ def count_resolution(progress: Progress, resolution: float) -> Progress:
 def count_changes(progress: Progress, sampling: SamplingState) -> Progress:
     """Return the counters after an iteration that moved poses as ``progress`` says.
 
-    Poses have settled when both their mean turn and their mean shift are small parts of the step
-    of the last pass, or no smaller than they have been before at this sampling.
+    Poses have settled when both their mean turn and their mean shift are no larger than the random
+    move of the grids explains, or no smaller than they have been before at this sampling.
     """
     turn, shift = progress.change_rotation_deg, progress.change_offset_angstrom
     offset_step = sampling.offset_step_angstrom / 2**sampling.adaptive_oversampling
@@ -66,4 +66,4 @@ def count_changes(progress: Progress, sampling: SamplingState) -> Progress:
 
 
 def _settled(change: float, smallest: float, step: float) -> bool:
-    return change / step < SMALL_CHANGE or NO_BETTER * change >= smallest
+    return change < JUMP_OF_STEP * step or NO_BETTER * change >= smallest

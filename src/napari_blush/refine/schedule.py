@@ -19,7 +19,6 @@ from napari_blush.refine.state import Progress
 FINE_ENOUGH = 0.75  # of the rotational accuracy: a smaller step brings nothing
 GRID_LIMITED = 2.0  # times the accuracy: a step so coarse is what limits the poses
 FINEST_ORDER = 10  # HEALPix order of the last pass: 0.06 degrees, finer than any accuracy claimed
-JUMP_OF_STEP = 1.25  # settled poses jump by up to so many steps: each grid is moved at random
 STEP_OF_ACCURACY = 0.75  # offset step as a part of the translational accuracy
 LARGEST_NEW_STEP_PX = 1.5  # in the pixels of the images, before oversampling
 RANGE_OF_CHANGE = 5.0  # the offset search reaches so many times the last changes
@@ -80,16 +79,13 @@ def next_sampling(
 
     Finer when neither resolution nor poses improve any more, and never much finer than the
     accuracy can use. A global search that is clearly coarser than the accuracy does not wait: its
-    poses cannot settle, whatever the iterations. Nor does a search whose resolution has stalled
-    and whose poses jump no further than the random move of the grid explains.
+    poses cannot settle, whatever the iterations.
     """
-    gains_nothing = progress.iterations_without_gain >= 1
-    stalled = gains_nothing and progress.iterations_without_change >= 1
+    stalled = progress.iterations_without_gain >= 1 and progress.iterations_without_change >= 1
     step_deg = fine_step_deg(sampling)
     stays_global = sampling.healpix_order + 1 < settings.local_search_from
     limited_by_grid = stays_global and step_deg > GRID_LIMITED * accuracy.rotation_deg
-    jumps_only = gains_nothing and progress.change_rotation_deg < JUMP_OF_STEP * step_deg
-    if not (stalled or limited_by_grid or jumps_only):
+    if not (stalled or limited_by_grid):
         return sampling, progress
     finest = sampling.healpix_order + sampling.adaptive_oversampling >= FINEST_ORDER
     if finest or step_deg < FINE_ENOUGH * accuracy.rotation_deg:
