@@ -54,8 +54,9 @@ def test_docks_open_narrow_and_at_once(viewer, wait_until, name) -> None:
 def test_napari_opens_files_and_samples_through_it(viewer, tmp_path) -> None:
     (truth,) = viewer.open(str(SAMPLE / "truth" / "truth.mrc"), plugin=PLUGIN)
     assert tuple(truth.scale) == (3.0,) * 3
-    (particles,) = viewer.open(str(SAMPLE / "particles.star"), plugin=PLUGIN)
+    particles, columns = viewer.open(str(SAMPLE / "particles.star"), plugin=PLUGIN)
     assert particles.data.shape == (500, 64, 64)
+    assert len(columns.features) == 500
     assert len(viewer.open_sample(PLUGIN, "maps")) == 3
     assert truth.save(str(tmp_path / "saved.mrc"), plugin=PLUGIN)
     assert read_map(tmp_path / "saved.mrc").voxel_size == pytest.approx(3.0)

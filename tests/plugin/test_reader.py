@@ -1,10 +1,12 @@
 """Files that napari opens through the plugin, and maps that it saves."""
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from napari.layers import Points
 
 from napari_blush.errors import MrcFileError, RunFolderError
 from napari_blush.io.mrc import read_map, write_map, write_stack
@@ -105,7 +107,8 @@ def test_a_stack_is_read_as_it_is_looked_at(tmp_path, generator) -> None:
 
 def test_a_particle_file_opens_as_a_stack_with_its_columns() -> None:
     path = str(SAMPLE / "truth" / "truth_poses.star")
-    ((data, arguments, _),) = particle_reader(path)(path)
+    (data, arguments, kind), (points, table, table_kind) = particle_reader(path)(path)
+    assert (kind, table_kind) == ("image", "points")
     particles = read_particles(path)
     assert data.shape == (500, 64, 64)
     assert np.array_equal(data[7], particles.images.read(torch.tensor([7]))[0].numpy())
@@ -113,12 +116,45 @@ def test_a_particle_file_opens_as_a_stack_with_its_columns() -> None:
     assert np.array_equal(columns["defocus_u_angstrom"], particles.defocus[:, 0].numpy())
     assert {len(column) for column in columns.values()} == {500}
     assert "rlnAngleRot" in columns
+    layer = Points(points, **table)
+    assert set(columns) < set(layer.features)
+    assert np.array_equal(layer.features["rlnAngleTilt"], columns["rlnAngleTilt"])
+    tilt = columns["rlnAngleTilt"][3]
+    assert f"tilt {tilt:.0f}" in layer.text.values[3]
+    assert tuple(layer.scale) == tuple(arguments["scale"])
+
+
+def test_a_point_marks_the_middle_of_its_particle() -> None:
+    path = str(SAMPLE / "truth" / "truth_poses.star")
+    (data, _, _), (points, _, _) = particle_reader(path)(path)
+    center = data.shape[-1] // 2
+    plain, brought = np.zeros((2, *data.shape[1:]))
+    for image, (_, y, x) in zip(data[:], points, strict=True):
+        plain += image
+        brought += np.roll(image, (round(center - y), round(center - x)), (0, 1))
+    # Brought to the middle, the particles add up to something sharper.
+    assert brought.var() > 1.05 * plain.var()
+
+
+def test_thousands_of_particles_open_within_a_second(tmp_path) -> None:
+    lines = (SAMPLE / "truth" / "truth_poses.star").read_text().splitlines()
+    rows = [line for line in lines if "@" in line]
+    head = lines[: lines.index(rows[0])]
+    stack = SAMPLE / "particles.mrcs"
+    many = [row.replace("particles.mrcs", str(stack)) for row in rows] * 20
+    path = tmp_path / "many.star"
+    path.write_text("\n".join([*head, *many, ""]))
+    assert particle_reader(str(path))
+    begins = time.perf_counter()
+    (data, _, _), (points, _, _) = particle_reader(str(path))(str(path))
+    assert time.perf_counter() - begins < 1.0
+    assert len(data) == len(points) == 20 * len(rows)
 
 
 def test_sample_data_open() -> None:
     names = [arguments["name"] for _, arguments, _ in sample_maps()]
     assert names == ["CFTR, truth", "CFTR, start map", "CFTR, mask"]
-    ((data, _, _),) = sample_particles()
+    (data, _, _), _ = sample_particles()
     assert data.shape == (500, 64, 64)
 
 

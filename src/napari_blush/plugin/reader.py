@@ -12,16 +12,16 @@ from napari_blush.errors import BlushError
 from napari_blush.io.mrc import MrcStack, read_map
 from napari_blush.io.mrc_header import read_header
 from napari_blush.io.star import pose_columns, read_particles
-from napari_blush.io.star_table import read_star
 from napari_blush.plugin import LayerTuple
 from napari_blush.plugin.layer_looks import map_arguments
 
 MAP_SUFFIXES = (".mrc", ".map", ".ccp4")
 STACK_SUFFIXES = (".mrcs", ".st")
 
-_IMAGE_COLUMN = "rlnImageName"
+_IMAGE_COLUMN = "_rlnImageName"
 _LIMITS_IMAGES = 50
 _LIMITS_SIGMA = 3.0
+_TEXT_SIZE = 12
 
 
 class ImagesOnDisk:
@@ -99,25 +99,31 @@ def stack_layer(path: Path) -> LayerTuple:
 
 def can_read_particles(path: str | list[str]) -> bool:
     """Return whether all of these are STAR files of particles."""
-    try:
-        return all(
-            any(_IMAGE_COLUMN in block.columns for block in read_star(Path(one)).values())
-            for one in _listed(path)
-        )
-    except BlushError:
-        return False
+    return all(_names_images(Path(one)) for one in _listed(path))
 
 
 def read_particle_stacks(path: str | list[str]) -> list[LayerTuple]:
     """Read the images that STAR files name, a stack each, with CTF and pose of every image."""
-    return [particles_layer(Path(one)) for one in _listed(path)]
+    return [layer for one in _listed(path) for layer in particle_layers(Path(one))]
 
 
-def particles_layer(path: Path) -> LayerTuple:
-    """Return the images of a particle file as a stack, its columns beside it."""
+def particle_layers(path: Path, name: str = "") -> list[LayerTuple]:
+    """Return the images of a particle file as a stack, and its columns as a layer over it.
+
+    Images have no features in napari, points do: a point marks the middle of each particle, says
+    its defocus and pose below it, and has the columns for the features table.
+
+    Parameters
+    ----------
+    path : Path
+    name : str, optional
+        Default: the file's.
+    """
     particles = read_particles(path)
-    images = ImagesOnDisk(particles)
-    return _images_layer(images, particles.optics_groups[0].pixel_size, path, features(particles))
+    images, columns = ImagesOnDisk(particles), features(particles)
+    pixel_size = particles.optics_groups[0].pixel_size
+    stack = _images_layer(images, pixel_size, path, columns, name)
+    return [stack, _table_layer(stack[1], images.shape, columns)]
 
 
 def features(particles: Particles) -> dict[str, npt.NDArray[np.generic]]:
@@ -133,17 +139,52 @@ def features(particles: Particles) -> dict[str, npt.NDArray[np.generic]]:
     return {**columns, **(pose_columns(particles.poses) if particles.has_poses else {})}
 
 
+def _table_layer(
+    images: dict[str, Any], shape: tuple[int, ...], columns: dict[str, npt.NDArray[np.generic]]
+) -> LayerTuple:
+    """Return a point for each image, in the middle of its particle, that carries its columns."""
+    n, box, _ = shape
+    pixel_size = images["scale"][-1]
+    middle = np.full((n, 3), float(box // 2))
+    middle[:, 0] = np.arange(n)
+    said = "defocus {defocus_um:.2f} µm"
+    if "rlnAngleRot" in columns:
+        # An origin is what moves the image so that the particle comes to lie in the middle.
+        middle[:, 1] -= np.asarray(columns["rlnOriginYAngst"], dtype=float) / pixel_size
+        middle[:, 2] -= np.asarray(columns["rlnOriginXAngst"], dtype=float) / pixel_size
+        said += " · rot {rlnAngleRot:.0f}° tilt {rlnAngleTilt:.0f}° psi {rlnAnglePsi:.0f}°"
+    u, v = (np.asarray(columns[f"defocus_{one}_angstrom"], dtype=float) for one in "uv")
+    arguments = {
+        **{name: images[name] for name in ("scale", "units", "axis_labels")},
+        "name": f"{images['name']}, columns",
+        "features": {"particle": np.arange(1, n + 1), "defocus_um": (u + v) / 2e4, **columns},
+        "text": {
+            "string": said,
+            "size": _TEXT_SIZE,
+            "color": "#ffb454",
+            "translation": (0.0, 0.4 * box, 0.0),
+        },
+        "symbol": "cross",
+        "size": max(2.0, box / 24),
+        "face_color": "#ffb454",
+        "border_width": 0.0,
+        "metadata": {"columns_of": images["metadata"]["path"]},
+    }
+    return middle, arguments, "points"
+
+
 def _images_layer(
     images: ImagesOnDisk,
     pixel_size: float | None,
     path: Path,
     columns: dict[str, npt.NDArray[np.generic]],
+    name: str = "",
 ) -> LayerTuple:
     some = images[np.linspace(0, len(images) - 1, min(_LIMITS_IMAGES, len(images))).astype(int)]
     middle, spread = float(some.mean()), float(some.std()) or 1.0
     known = pixel_size is not None
     arguments = {
-        "name": path.stem,
+        "name": name or path.stem,
         "contrast_limits": (middle - _LIMITS_SIGMA * spread, middle + _LIMITS_SIGMA * spread),
         "scale": (1.0, pixel_size or 1.0, pixel_size or 1.0),
         "units": ("pixel", *(("angstrom",) * 2 if known else ("pixel",) * 2)),
@@ -151,6 +192,15 @@ def _images_layer(
         "metadata": {"path": str(path), "features": columns},
     }
     return images, arguments, "image"
+
+
+def _names_images(path: Path) -> bool:
+    """Return whether a table has a column of images; reads it as text, which is quick."""
+    try:
+        with path.open(errors="replace") as lines:
+            return any(line.split()[:1] == [_IMAGE_COLUMN] for line in lines if line[:1] == "_")
+    except OSError:
+        return False
 
 
 def _is_map(path: Path) -> bool:

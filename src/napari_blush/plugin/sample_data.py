@@ -4,7 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from napari_blush.plugin import LayerTuple
-from napari_blush.plugin.reader import map_layer, particles_layer
+from napari_blush.plugin.reader import map_layer, particle_layers
 
 FOLDER = Path(str(files("napari_blush") / "sample_data"))
 PARTICLES = FOLDER / "particles.star"
@@ -25,5 +25,5 @@ def maps() -> list[LayerTuple]:
 
 
 def particles() -> list[LayerTuple]:
-    """Return the simulated images."""
-    return [particles_layer(PARTICLES)]
+    """Return the simulated images and their columns."""
+    return particle_layers(PARTICLES)
