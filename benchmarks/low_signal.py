@@ -2,13 +2,15 @@
 
 Particles of about 59 kDa in a box of 64 px and 2 A/px, signal-to-noise ratio 0.03, coloured noise,
 start map at 20 A: RELION's standard refinement cannot align 500 such images. Our refinement runs
-with local searches from HEALPix order 3, 4 and 5 and with the exhaustive pass at order 2 and 3,
-each in a process of its own. The structure comes from the shared set of atomic models
+from a first grid of HEALPix order 2 or 3, with the exhaustive pass at order 2 or 3 and local
+searches from order 3, 4 or 5, with each of the priors asked for, each in a process of its own. The
+structure comes from the shared set of atomic models
 (NAPARI_BLUSH_DATA); images, start map, mask and truth from ``napari-blush simulate``.
 """
 
 import argparse
 import tempfile
+from itertools import product
 from pathlib import Path
 
 from measuring import engine, relion
@@ -20,9 +22,9 @@ from measuring.tables import Row, markdown, write_table
 
 BOX, PIXEL_SIZE = 64, 2.0
 DIAMETER = 110.0
-CHOICES = ((3, 2), (4, 2), (4, 3), (5, 2), (5, 3))
-"""(local searches from order, order of the exhaustive pass); a finer exhaustive pass than the last
-global order means nothing."""
+CHOICES = ((2, 3, 2), (2, 4, 2), (2, 4, 3), (3, 4, 2), (3, 4, 3), (3, 5, 3))
+"""(first grid, local searches from, exhaustive pass), as HEALPix orders. An exhaustive pass that is
+finer than the last global order means nothing."""
 
 
 def main() -> None:
@@ -33,8 +35,8 @@ def main() -> None:
         keep = (options.keep or Path(temporary)).resolve()
         for seed in options.seeds:
             data = simulated(keep / f"seed{seed}", seed, options)
-            for local_from, exhaustive in CHOICES:
-                rows.append(ours(data, keep, seed, local_from, exhaustive, options))
+            for regularizer, choice in product(options.regularizers, options.choices):
+                rows.append(ours(data, keep, seed, regularizer, choice, options))
                 print(markdown(rows[-1:]), flush=True)
             if options.with_relion and relion.is_there():
                 rows.append(theirs(data, keep, seed, options))
@@ -60,6 +62,17 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1], help="of the images")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument(
+        "--choices",
+        type=choice,
+        nargs="+",
+        default=CHOICES,
+        metavar="FIRST,LOCAL,EXHAUSTIVE",
+        help="HEALPix orders of the first grid, of local searches, of the exhaustive pass",
+    )
+    parser.add_argument(
+        "--regularizers", nargs="+", choices=("smoothness", "blush"), default=["smoothness"]
+    )
+    parser.add_argument(
         "--with-relion", action="store_true", help="RELION too, local searches from order 3"
     )
     parser.add_argument("--keep", type=Path, help="folder to keep the runs in")
@@ -67,6 +80,12 @@ def parse() -> argparse.Namespace:
         "--output", type=Path, nargs="+", default=[], help="files to write: .md or .tsv"
     )
     return parser.parse_args()
+
+
+def choice(text: str) -> tuple[int, int, int]:
+    """Return three HEALPix orders given with commas between them."""
+    first, local_from, exhaustive = (int(part) for part in text.split(","))
+    return first, local_from, exhaustive
 
 
 def simulated(folder: Path, seed: int, options: argparse.Namespace) -> Dataset:
@@ -102,19 +121,25 @@ def ours(
     data: Dataset,
     keep: Path,
     seed: int,
-    local_from: int,
-    exhaustive: int,
+    regularizer: str,
+    orders: tuple[int, int, int],
     options: argparse.Namespace,
 ) -> dict[str, object]:
     """Refine with our engine; return its row."""
+    first, local_from, exhaustive = orders
     settings = engine.settings_for(data, local_search_from=local_from, threads=options.threads)
-    settings["exhaustive_order"] = exhaustive
-    folder = keep / f"seed{seed}_local{local_from}_exhaustive{exhaustive}"
+    settings |= {
+        "exhaustive_order": exhaustive,
+        "healpix_order": first,
+        "regularizer": regularizer,
+    }
+    folder = keep / f"seed{seed}_{regularizer}_{first}_{local_from}_{exhaustive}"
     run = engine.refine(data, folder, settings)
     figures = columns(score(data, folder))
     return {
         "seed": seed,
-        "program": "napari-blush",
+        "program": f"napari-blush, {regularizer}",
+        "first grid": f"{60 / 2**first:g} deg",
         "local from": f"{60 / 2**local_from:g} deg",
         "exhaustive pass": f"{60 / 2**exhaustive:g} deg",
         **shown(figures),
@@ -132,6 +157,7 @@ def theirs(data: Dataset, keep: Path, seed: int, options: argparse.Namespace) ->
     return {
         "seed": seed,
         "program": f"RELION {run.version}",
+        "first grid": "15 deg",
         "local from": "7.5 deg",
         "exhaustive pass": "15 deg",
         **shown(columns(score(data, run.folder))),
