@@ -105,7 +105,7 @@ def test_a_whole_run(filled, viewer, application, wait_until, tmp_path) -> None:
     assert "Changed: tau2_fudge." in dock.log.toPlainText()
     assert read_settings(run) == dock.job().settings.model_copy(update={"tau2_fudge": 1.0})
     assert phases[0] is RunPhase.STARTING
-    assert dock._view.plot.isVisibleTo(dock)
+    assert dock._view.plots.isVisibleTo(dock)
     found = {arguments["metadata"][TAG]["role"]: data for data, arguments, _ in read_runs(str(run))}
     assert np.array_equal(found["final"], board.layer("final").data)
     assert np.array_equal(found["reference"], board.layer("reference").data)

@@ -9,11 +9,12 @@ from napari.utils.theme import get_theme  # type: ignore[import-untyped]
 from napari_blush.data_model.results import RefinementResult
 from napari_blush.io.mrc import MapFile, read_map
 from napari_blush.plugin.comparison import Comparison
-from napari_blush.plugin.fsc_layer import FscLayer, curves_as_lists
+from napari_blush.plugin.fsc_layer import FscLayer
 from napari_blush.plugin.job_description import JobDescription
 from napari_blush.plugin.layers import LayerBoard, as_array
 from napari_blush.plugin.loading import run_in_background
-from napari_blush.plugin.plots.fsc import FscOfIteration, FscPlot
+from napari_blush.plugin.plots.panel import PlotsPanel
+from napari_blush.plugin.plots_feed import PlotsFeed
 from napari_blush.plugin.widgets.steering_panel import FINER, MASK
 from napari_blush.refine.changes import AT_THE_START_ONLY
 from napari_blush.refine.events import Message, RunStarted
@@ -48,15 +49,15 @@ class RunView:
             "progress": self._progress,
             "messages": self._messages,
             "fsc_history": self._draw_fsc,
-            "cutoff_shell": self._draw_fsc,
             "resolution_history": self._summarize,
             "result": self._finished,
         }
         for name, slot in self._slots.items():
             session.events[name].connect(slot)
-        self.plot = FscPlot(dock)
-        self.plot.hide()
-        dock.plots.addWidget(self.plot)
+        self.plots = PlotsPanel(dock)
+        self.plots.hide()
+        dock.plots.addWidget(self.plots)
+        self._feed = PlotsFeed(session, self.plots, self.plots.mark_iteration)
         self._use_theme()
         viewer.events.theme.connect(self._use_theme)
         dock.looks.side_by_side.connect(lambda on: self._compare("side_by_side", on))
@@ -82,6 +83,7 @@ class RunView:
     def end(self) -> None:
         """Hear no more of the session."""
         self._forget_board()
+        self._feed.end()
         for name, slot in self._slots.items():
             self._session.events[name].disconnect(slot)
         self._viewer.events.theme.disconnect(self._use_theme)
@@ -157,17 +159,11 @@ class RunView:
         session = self._session
         if session.run is None:
             return
-        voxel_size = session.run.pixel_size
-        history = {
-            number: FscOfIteration(curves_as_lists(curves), voxel_size)
-            for number, curves in session.fsc_history.items()
-        }
-        self.plot.show_history(history, session.cutoff_shell)
-        self.plot.setVisible(bool(history))
+        history = session.fsc_history
         self._dock.looks.setVisible(bool(history))
         # Made only when it is asked for: a first layer of shapes takes its time.
         if history and self._curves is not None and self._dock.looks.curves.isChecked():
-            self._curves.show(session.fsc_history, session.run.box_size * voxel_size)
+            self._curves.show(history, session.run.box_size * session.run.pixel_size)
 
     def _compare(self, how: str, wanted: bool) -> None:
         if self._comparison is not None:
@@ -179,7 +175,7 @@ class RunView:
 
     def _use_theme(self, *_: Any) -> None:
         theme = get_theme(self._viewer.theme)
-        self.plot.set_colors(theme.text.as_hex(), theme.background.as_hex())
+        self.plots.set_colors(theme.text.as_hex(), theme.background.as_hex())
 
     def _finished(self, result: RefinementResult | None) -> None:
         if result is None or self._job is None:

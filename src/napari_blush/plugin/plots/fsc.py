@@ -1,180 +1,197 @@
-"""The Fourier shell correlation of a run: four curves of an iteration, earlier ones fading."""
+"""The Fourier shell correlation of a run: four curves of an iteration, the others fading."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import math
+from collections.abc import Mapping
 
+import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
-from qtpy.QtCore import QSize, Qt
-from qtpy.QtWidgets import QSizePolicy, QWidget
+from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtWidgets import QWidget
 
 from napari_blush.conventions import FSC_AGAINST_TRUTH, FSC_GOLD_STANDARD
+from napari_blush.plugin.plots.axes import length_label, resolution_axis
+from napari_blush.plugin.plots.curves import FscOfIteration, Limits
+from napari_blush.plugin.plots.cutoff_line import CutoffLine
+from napari_blush.plugin.plots.figure import Figure
 
 CURVES = {
-    "corrected": ("corrected", "#4fa3ff", 2.5, Qt.PenStyle.SolidLine),
-    "unmasked": ("no mask", "#5fbf7f", 1.2, Qt.PenStyle.SolidLine),
-    "masked": ("masked", "#e0a64f", 1.2, Qt.PenStyle.SolidLine),
-    "phase_randomized": ("randomized", "#d0605e", 1.2, Qt.PenStyle.DashLine),
+    "corrected": ("corrected", "first", 2.5, Qt.PenStyle.SolidLine),
+    "unmasked": ("no mask", "second", 1.2, Qt.PenStyle.SolidLine),
+    "masked": ("masked", "third", 1.2, Qt.PenStyle.SolidLine),
+    "phase_randomized": ("randomized", "fourth", 1.2, Qt.PenStyle.DashLine),
 }
-"""Name in ``FscCurves``, then words, colour, width and style."""
+"""Name in ``FscCurves``, then words, colour of the palette, width and style."""
 
-LEGEND = ", ".join(
-    f'<span style="color: {color}">{words}</span>' for words, color, _, _ in CURVES.values()
-)
-"""The names of the curves in their colours, above them: inside they would hide something."""
-
-_EARLIER_SHOWN = 8
-_HEIGHT = 190
+_OTHERS_SHOWN = 8
 _LOWEST = -0.15
+_REACH = 7
+"""Pixels within which a click means a curve."""
 
 
-@dataclass(frozen=True, slots=True)
-class FscOfIteration:
-    """Curves by name, one value per shell, of a box in voxels of so many angstrom."""
-
-    curves: Mapping[str, Sequence[float]]
-    voxel_size: float
-
-    def resolution(self, shell: float) -> float:
-        """Return the length in angstrom that a shell stands for."""
-        n = 2 * (len(self.curves["corrected"]) - 1)
-        return n * self.voxel_size / shell if shell > 0 else float("inf")
-
-
-class ResolutionAxis(pg.AxisItem):  # type: ignore[misc]
-    """Counts in reciprocal angstrom and writes angstrom."""
-
-    def tickStrings(self, values: Any, scale: Any, spacing: Any) -> list[str]:
-        """Return the labels of ticks."""
-        return [resolution_label(float(value)) for value in values]
-
-
-class FscPlot(pg.PlotWidget):  # type: ignore[misc]
+class FscPlot(Figure):
     """A small plot; what is under the mouse is written above it.
+
+    Signals: ``iteration_chosen(int)`` when a faded curve is clicked, ``cutoff_dragged(int)`` with
+    the shell at which the cut-off was dropped.
 
     Parameters
     ----------
     parent : QWidget, optional
     """
 
-    def __init__(self, parent: QWidget | None = None) -> None:
-        bottom = ResolutionAxis("bottom")
-        bottom.enableAutoSIPrefix(False)
-        super().__init__(parent, background=None, axisItems={"bottom": bottom})
-        self._shown: FscOfIteration | None = None
-        self._text, self._caption = "#aaaaaa", ""
-        self.setFixedHeight(_HEIGHT)
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        item = self.getPlotItem()
-        item.setMouseEnabled(x=False, y=False)
-        item.hideButtons()
-        item.setMenuEnabled(False)
-        item.setLabel("bottom", "resolution (Å)")
-        item.setLabel("left", "FSC")
-        item.setYRange(_LOWEST, 1.05, padding=0)
-        self._earlier = [item.plot(pen=None) for _ in range(_EARLIER_SHOWN)]
-        self.curves = {
-            name: item.plot(pen=pg.mkPen(color, width=width, style=style))
-            for name, (_, color, width, style) in CURVES.items()
-        }
-        for level in (FSC_GOLD_STANDARD, FSC_AGAINST_TRUTH):
-            line = pg.InfiniteLine(level, angle=0, pen=pg.mkPen("#8888", style=_DOTTED))
-            item.addItem(line)
-        label = {"position": 0.35, "color": "#b07fe0", "rotateAxis": (1, 0)}
-        self.cutoff = pg.InfiniteLine(
-            angle=90, pen=pg.mkPen("#b07fe0", width=1.5), label="cut-off", labelOpts=label
-        )
-        self.cutoff.hide()
-        item.addItem(self.cutoff)
-        self.scene().sigMouseMoved.connect(lambda position: self._hover(position))
+    iteration_chosen = Signal(int)
+    cutoff_dragged = Signal(int)
 
-    def sizeHint(self) -> QSize:
-        """Return a size that leaves the canvas its room."""
-        return QSize(300, _HEIGHT)
+    def __init__(self, parent: QWidget | None = None) -> None:
+        left = pg.AxisItem("left")
+        super().__init__(resolution_axis("bottom"), [left], "resolution (Å)", parent)
+        self.shown: int | None = None
+        self._history: Mapping[int, FscOfIteration] = {}
+        self._limits = Limits()
+        strip = self.strips[0]
+        left.setTicks([[(level, f"{level:g}") for level in (0, FSC_GOLD_STANDARD, 0.5, 1)]])
+        strip.setYRange(_LOWEST, 1.05, padding=0)
+        self._beyond = pg.LinearRegionItem(movable=False, pen=pg.mkPen(None))
+        self._levels = [
+            pg.InfiniteLine(level, angle=0) for level in (FSC_GOLD_STANDARD, FSC_AGAINST_TRUTH)
+        ]
+        self.automatic = pg.InfiniteLine(angle=90)
+        for item in (self._beyond, *self._levels, self.automatic):
+            strip.addItem(item, ignoreBounds=True)
+        self._others: dict[int, pg.PlotDataItem] = {}
+        self._faded = [strip.plot(pen=None) for _ in range(_OTHERS_SHOWN)]
+        self.curves = {name: strip.plot() for name in CURVES}
+        self.cutoff = CutoffLine()
+        self.cutoff.moved.connect(lambda shell: self.write(self.words_of_cutoff(shell)))
+        self.cutoff.dropped.connect(self.cutoff_dragged)
+        strip.addItem(self.cutoff, ignoreBounds=True)
+        self.recolor()
 
     def show_history(
-        self, history: Mapping[int, FscOfIteration], cutoff_shell: int | None = None
+        self,
+        history: Mapping[int, FscOfIteration],
+        limits: Limits | None = None,
+        shown: int | None = None,
     ) -> None:
-        """Show the last iteration in full, and the corrected curves of those before, faded.
+        """Show an iteration in full, and the corrected curves of those nearest to it, faded.
 
         Parameters
         ----------
         history : mapping of int to FscOfIteration
-        cutoff_shell : int, optional
-            Where the regularizer of the last references stopped.
+        limits : Limits, optional
+            Where the last references end, and could.
+        shown : int, optional
+            The last one when not given, or not there.
         """
-        numbers = sorted(history)
-        self._shown = history[numbers[-1]] if numbers else None
+        self._history, self._limits = history, limits or Limits()
+        self.shown = shown if shown in history else max(history, default=None)
+        self.recolor()
+        of = self._of_shown()
+        if of is not None:
+            self.strips[0].setXRange(0, of.n_shells * of.step, padding=0.01)
+
+    def recolor(self) -> None:
+        """Draw all in the colours of the theme."""
+        if not hasattr(self, "curves"):
+            return
+        colors, of = self.colors, self._of_shown()
         for name, curve in self.curves.items():
-            curve.setData(*(_points(self._shown, name) if self._shown else ([], [])))
-        earlier = numbers[:-1][-_EARLIER_SHOWN:][::-1]
-        for age, curve in enumerate(self._earlier):
-            if age < len(earlier):
-                color = pg.mkColor(CURVES["corrected"][1])
-                color.setAlpha(round(150 * (1 - age / _EARLIER_SHOWN)))
-                curve.setData(*_points(history[earlier[age]], "corrected"))
+            _, color, width, style = CURVES[name]
+            curve.setPen(pg.mkPen(getattr(colors, color), width=width, style=style))
+            curve.setData(*(_points(of, name) if of else ([], [])))
+        self._draw_others()
+        for line in self._levels:
+            line.setPen(pg.mkPen(colors.quiet, style=Qt.PenStyle.DotLine))
+        self._draw_limits(of)
+        legend = ", ".join(
+            f'<span style="color: {getattr(colors, color)}">{words}</span>'
+            for words, color, _, _ in CURVES.values()
+        )
+        self.rest("" if of is None else f"iteration {self.shown}: {legend}")
+
+    def readout(self, x: float) -> str:
+        """Return resolution and curves at a spatial frequency, in words."""
+        of = self._of_shown()
+        shell = None if of is None else of.shell(x)
+        if of is None or shell is None:
+            return ""
+        values = ", ".join(
+            f"{words} {of.curves[name][shell]:.2f}" for name, (words, *_) in CURVES.items()
+        )
+        nyquist = self._limits.nyquist
+        beyond = "; beyond the denoiser" if nyquist is not None and shell > nyquist else ""
+        return f"{length_label(of.resolution(shell))} Å: {values}{beyond}"
+
+    def words_of_cutoff(self, shell: int) -> str:
+        """Return what a cut-off at a shell would mean, in words."""
+        of, automatic = self._of_shown(), self._limits.automatic
+        if of is None:
+            return ""
+        text = f"cut-off {length_label(of.resolution(shell))} Å from the next iteration on"
+        if automatic is None:
+            return text
+        if shell > automatic:
+            return f"{text}: unsafe, finer than the data vouch for"
+        if shell == automatic:
+            return f"{text}: automatic"
+        return f"{text}; automatic: {length_label(of.resolution(automatic))} Å"
+
+    def choose_at(self, x: float, y: float, strip: int) -> None:
+        """Choose the iteration whose faded curve passes by."""
+        found = self.iteration_at(x, y)
+        if found is not None:
+            self.iteration_chosen.emit(found)
+
+    def iteration_at(self, x: float, y: float) -> int | None:
+        """Return the iteration whose faded curve is nearest to a point, None when none is near."""
+        _, per_pixel = self.pixel_size()
+        distances = {}
+        for number in self._others:
+            frequencies, values = _points(self._history[number], "corrected")
+            distances[number] = abs(float(np.interp(x, frequencies, values)) - y) / per_pixel
+        nearest = min(distances, key=distances.__getitem__, default=None)
+        return nearest if nearest is not None and distances[nearest] <= _REACH else None
+
+    def _of_shown(self) -> FscOfIteration | None:
+        return None if self.shown is None else self._history.get(self.shown)
+
+    def _draw_others(self) -> None:
+        shown = self.shown or 0
+        others = sorted(
+            (number for number in self._history if number != self.shown),
+            key=lambda number: (abs(number - shown), -number),
+        )[:_OTHERS_SHOWN]
+        self._others = dict(zip(others, self._faded, strict=False))
+        for age, curve in enumerate(self._faded):
+            if age < len(others):
+                color = pg.mkColor(self.colors.first)
+                color.setAlpha(round(150 * (1 - age / _OTHERS_SHOWN)))
+                curve.setData(*_points(self._history[others[age]], "corrected"))
                 curve.setPen(pg.mkPen(color, width=1))
             else:
                 curve.setData([], [])
-        self._show_cutoff(cutoff_shell)
-        if self._shown is not None:
-            self.setXRange(0, _points(self._shown, "corrected")[0][-1], padding=0.01)
-        self._caption = f"iteration {numbers[-1]}: {LEGEND}" if numbers else ""
-        self._title(self._caption)
 
-    def set_colors(self, text: str, background: str) -> None:
-        """Draw in the colours of a theme."""
-        self._text = text
-        self.setBackground(background)
-        for side in ("left", "bottom"):
-            axis = self.getPlotItem().getAxis(side)
-            axis.setPen(text)
-            axis.setTextPen(text)
-        self._title(self._caption)
-
-    def readout(self, frequency: float) -> str:
-        """Return resolution and curves at a spatial frequency, in words."""
-        if self._shown is None or frequency <= 0:
-            return ""
-        corrected = self._shown.curves["corrected"]
-        n_shells = len(corrected) - 1
-        shell = round(frequency * 2 * n_shells * self._shown.voxel_size)
-        if not 1 <= shell <= n_shells:
-            return ""
-        values = self._shown.curves
-        return (
-            f"{self._shown.resolution(shell):.1f} Å: corrected {corrected[shell]:.2f}, "
-            f"no mask {values['unmasked'][shell]:.2f}"
-        )
-
-    def _show_cutoff(self, shell: int | None) -> None:
-        self.cutoff.setVisible(bool(shell) and self._shown is not None)
-        if shell and self._shown is not None:
-            self.cutoff.setValue(1 / self._shown.resolution(shell))
-
-    def _hover(self, position: Any) -> None:
-        if self.sceneBoundingRect().contains(position):
-            text = self.readout(self.getPlotItem().vb.mapSceneToView(position).x())
-            if text:
-                self._title(text)
-
-    def _title(self, text: str) -> None:
-        self.getPlotItem().setTitle(text or None, size="7pt", color=self._text)
+    def _draw_limits(self, of: FscOfIteration | None) -> None:
+        limits, colors = self._limits, self.colors
+        self.cutoff.place(of, limits, colors)
+        automatic = limits.automatic
+        is_apart = of is not None and automatic and self.cutoff.shell not in (None, automatic)
+        self.automatic.setVisible(bool(is_apart))
+        self.automatic.setPen(pg.mkPen(colors.limit, width=1, style=Qt.PenStyle.DotLine))
+        nyquist = math.inf if limits.nyquist is None else limits.nyquist
+        is_inside = of is not None and nyquist < of.n_shells
+        self._beyond.setVisible(is_inside)
+        hatch = pg.mkColor(colors.quiet)
+        hatch.setAlpha(110)
+        self._beyond.setBrush(pg.mkBrush(hatch))
+        self._beyond.brush.setStyle(Qt.BrushStyle.BDiagPattern)
+        if of is not None and is_apart:
+            self.automatic.setValue((automatic or 0) * of.step)
+        if of is not None and is_inside:
+            self._beyond.setRegion((nyquist * of.step, 1.05 * of.n_shells * of.step))
 
 
-_DOTTED = Qt.PenStyle.DotLine
-
-
-def resolution_label(frequency: float) -> str:
-    """Return a spatial frequency (1/angstrom) as a length, ``∞`` at zero."""
-    if frequency <= 0:
-        return "∞"
-    length = 1 / frequency
-    return f"{length:.0f}" if length >= 10 else f"{length:.1f}"
-
-
-def _points(shown: FscOfIteration, name: str) -> tuple[list[float], list[float]]:
+def _points(of: FscOfIteration, name: str) -> tuple[list[float], list[float]]:
     """Return spatial frequencies (1/angstrom) and correlations."""
-    values = list(shown.curves[name])
-    step = 1 / (2 * (len(values) - 1) * shown.voxel_size)
-    return [step * shell for shell in range(len(values))], values
+    values = list(of.curves[name])
+    return [of.step * shell for shell in range(len(values))], values
