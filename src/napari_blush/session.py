@@ -180,6 +180,10 @@ class RefinementSession:
         What the denoiser made of the latest half-maps of a whole iteration, None without one.
     cutoff_shell : int or None
         Where the regularizer of the latest references stopped.
+    automatic_cutoff_shell : int or None
+        Where the FSC alone would have it stop.
+    denoiser_nyquist_shell : float or None
+        How far the denoiser can see.
     fsc_history : mapping of int to FscCurves
         By iteration; likewise ``resolution_history`` in angstrom.
     summaries : mapping of int to IterationSummary
@@ -210,6 +214,8 @@ class RefinementSession:
     references: tuple[Tensor, Tensor] | None = None
     denoised_maps: HalfMaps | None = None
     cutoff_shell: int | None = None
+    automatic_cutoff_shell: int | None = None
+    denoiser_nyquist_shell: float | None = None
     fsc_history: Mapping[int, FscCurves] = field(default_factory=dict)
     resolution_history: Mapping[int, float] = field(default_factory=dict)
     summaries: Mapping[int, IterationSummary] = field(default_factory=dict)
@@ -285,7 +291,12 @@ class RefinementSession:
             case RegularizationStep(what=what, done=done):
                 return {"progress": StageProgress(what, round(1000 * done), 1000)}
             case ReferencesRegularized():
-                return {"references": event.references, "cutoff_shell": event.cutoff_shell}
+                return {
+                    "references": event.references,
+                    "cutoff_shell": event.cutoff_shell,
+                    "automatic_cutoff_shell": event.automatic_cutoff_shell,
+                    "denoiser_nyquist_shell": event.denoiser_nyquist_shell,
+                }
             case IterationFinished(result=result, state=state):
                 return {
                     "poses": result.poses,
@@ -314,7 +325,8 @@ class RefinementSession:
         }
         if first == 1:
             gone = ("sampling", "accuracy", "half_maps", "references", "denoised_maps")
-            kept.update(dict.fromkeys((*gone, "cutoff_shell", "poses", "last_result", "state")))
+            shells = ("cutoff_shell", "automatic_cutoff_shell", "denoiser_nyquist_shell")
+            kept.update(dict.fromkeys((*gone, *shells, "poses", "last_result", "state")))
         return kept
 
 

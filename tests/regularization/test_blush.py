@@ -22,7 +22,7 @@ from napari_blush.regularization.classification import ClassBlush, ClassMap
 from napari_blush.regularization.guard import regularized
 from napari_blush.regularization.registry import make_regularizer
 from napari_blush.regularization.shell_gain import shell_gain
-from napari_blush.regularization.spectral_trailing import cutoff_shell
+from napari_blush.regularization.spectral_trailing import Trailing, cutoff_shell
 
 CPU = torch.device("cpu")
 CUTOFF = 7
@@ -256,6 +256,62 @@ def test_mask_and_diameter_reach_the_denoiser(given, identity, drain, monkeypatc
     assert seen == [replace(options, mask=mask, particle_diameter=70.0)] * 2
 
 
+@pytest.mark.parametrize("strength", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("nyquist_voxel", [4.0, 8.0], ids=["trailing", "filled"])
+def test_the_strength_blends_denoised_and_wiener_map(
+    pair, make_denoiser, drain, strength: float, nyquist_voxel: float
+) -> None:
+    """X (s D + (1 - s) W), and beyond the denoiser's reach (1 - X) W as well."""
+    shells = 14 if nyquist_voxel == 8.0 else CUTOFF + 2
+    given = replace(pair.given, fsc=(torch.arange(17) < shells).float())
+    denoiser = make_denoiser(lambda blocks: 0.5 * blocks.roll(1, -1), voxel_size=nyquist_voxel)
+    made = made_of(BlushRegularizer(denoiser, strength=strength, gain=False), given, drain)
+    cutoff = made.cutoff_shell
+    assert cutoff == (6 if nyquist_voxel == 8.0 else CUTOFF)
+    assert made.automatic_cutoff_shell == cutoff
+    axis = torch.fft.fftfreq(32, 1 / 32)
+    radius = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).norm(dim=0)
+    ramp = 0.5 + 0.5 * torch.cos(torch.pi / 2 * (radius - cutoff + 1).clamp(0, 2))
+    for reference, wiener, denoised in zip(
+        made.references, (given.wiener.half1, given.wiener.half2), made.denoised, strict=True
+    ):
+        transform = ramp * torch.fft.fftn(strength * denoised + (1 - strength) * wiener)
+        if nyquist_voxel == 8.0:
+            transform = transform + (1 - ramp) * torch.fft.fftn(wiener)
+        expected = torch.fft.ifftn(transform).real
+        assert torch.allclose(reference, expected, atol=1e-5)
+
+
+def test_a_limit_lower_than_the_automatic_one_is_kept(given, identity, drain) -> None:
+    # 128 A over shell 5.
+    regularizer = BlushRegularizer(identity, trailing=Trailing(limit_angstrom=25.0), gain=False)
+    made = made_of(regularizer, given, drain)
+    assert (made.cutoff_shell, made.automatic_cutoff_shell) == (5, CUTOFF)
+    assert torch.allclose(made.references[0], low_pass_at_shell(made.denoised[0], 5), atol=1e-6)
+    assert not any("no effect" in text for text in made.messages)
+
+
+def test_a_limit_without_effect_is_told_once(given, identity, drain) -> None:
+    regularizer = BlushRegularizer(identity, trailing=Trailing(limit_angstrom=10.0))
+    first, second = (made_of(regularizer, given, drain) for _ in range(2))
+    assert first.cutoff_shell == CUTOFF
+    told = (
+        "The trailing limit of 10.0 A has no effect: the FSC cuts denoised references off at 18.3 A"
+    )
+    assert [text.startswith(told) for text in first.messages] == [False, True]
+    assert second.messages == ()
+
+
+def test_fewer_shells_than_two_are_told_as_unsafe(given, identity, drain) -> None:
+    made = made_of(BlushRegularizer(identity, trailing=Trailing(shells_short=1)), given, drain)
+    assert made.cutoff_shell == CUTOFF + 1
+    assert made.automatic_cutoff_shell == CUTOFF
+    assert any("unsafe; wanted at least 2" in text for text in made.messages)
+    wary = made_of(BlushRegularizer(identity, trailing=Trailing(shells_short=4)), given, drain)
+    assert wary.cutoff_shell == CUTOFF - 2
+    assert not any("unsafe" in text for text in wary.messages)
+
+
 # by name --------------------------------------------------------------------------------------
 
 
@@ -277,6 +333,12 @@ def test_the_settings_name_the_weights(weights, given, drain) -> None:
     assert len(checksum) == 64
     result = made_of(made, given, drain)
     assert f"small 3 (sha256 {checksum[:12]}" in result.messages[0]
+    assert result.cutoff_shell == CUTOFF
+    others = {"trailing_shells": 3, "trailing_limit": 26.0, "denoiser_strength": 0.5}
+    for name, value in others.items():
+        other = settings.model_copy(update={name: value})
+        changed = made_of(make_regularizer(other, CPU), given, drain)
+        assert not torch.equal(changed.references[0], result.references[0]), name
     again = made_of(make_regularizer(settings, CPU), given, drain)
     assert torch.equal(result.references[0], again.references[0])
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from napari_blush.regularization.spectral_trailing import (
     LEAST_AGREEMENT,
     SpectralLimit,
+    Trailing,
     cutoff_shell,
     has_agreement,
     limited,
@@ -140,3 +141,40 @@ def test_limits(first: int, nyquist: float, trailing: bool, expected: SpectralLi
 def test_a_class_crosses_over_one_shell_before_the_nyquist_frequency() -> None:
     assert nyquist_limit(10.0) == SpectralLimit(9, is_filled=True)
     assert nyquist_limit(1.0) == SpectralLimit(1, is_filled=True)
+
+
+@given(fsc=CURVES, short=st.integers(0, 20), shared=st.integers(-1, 8))
+def test_another_distance_from_where_the_halves_agree(
+    fsc: torch.Tensor, short: int, shared: int
+) -> None:
+    first = max(first_below(fsc), shared + 1, LEAST_AGREEMENT + 1)
+    assert cutoff_shell(fsc, shared, short) == min(max(first - short, 4), len(fsc) - 1)
+
+
+@pytest.mark.parametrize(
+    ("first", "nyquist", "trailing", "at_most", "expected"),
+    [
+        (10, 16.0, True, 6, SpectralLimit(6)),  # lower than the FSC asks for
+        (10, 16.0, True, 9, SpectralLimit(8)),  # higher: without effect
+        (10, 16.0, False, 9, SpectralLimit(9)),  # higher, and trailing is off
+        (17, 10.0, True, 7, SpectralLimit(7)),  # before the denoiser's end nothing is filled in
+        (17, 10.0, True, 8, SpectralLimit(8, is_filled=True)),
+        (17, 10.0, True, 12, SpectralLimit(8, is_filled=True)),
+        (17, 10.0, False, 7, SpectralLimit(7)),
+    ],
+)
+def test_a_limit_that_a_person_set(first, nyquist, trailing, at_most, expected) -> None:
+    limit = spectral_limit(falling_at(first), nyquist, trailing=trailing, at_most=at_most)
+    assert limit == expected
+
+
+@pytest.mark.parametrize(
+    ("angstrom", "shell"), [(16.0, 8), (15.9, 8), (16.1, 7), (128 / 11, 11), (500.0, 4)]
+)
+def test_a_limit_in_angstrom_is_never_passed(angstrom: float, shell: int) -> None:
+    """32 voxels of 4 A: shell s lies at 128 / s; four shells are always left."""
+    trailing = Trailing(limit_angstrom=angstrom)
+    assert trailing.limit_shell(32, 4.0) == shell
+    wide = trailing.limit_of(torch.ones(17), 40.0, -1, 4.0)
+    assert wide == SpectralLimit(min(shell, 15))
+    assert Trailing().limit_shell(32, 4.0) is None

@@ -102,6 +102,24 @@ class RefinementSettings(Settings):
         description="Cut denoised references off two shells short of where the FSC falls below "
         "0.143; off is unsafe.",
     )
+    trailing_shells: int = Field(
+        2,
+        ge=0,
+        le=20,
+        description="Shells by which that cut-off falls short; fewer than 2 is unsafe.",
+    )
+    trailing_limit: float | None = Field(
+        None,
+        gt=0,
+        description="Cut denoised references off no finer than this, in A; default: where the FSC "
+        "says.",
+    )
+    denoiser_strength: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="Part of the denoised map in a reference; the rest is the Wiener map.",
+    )
     denoiser_gain: bool = Field(
         True,
         description="Scale each shell of the denoised maps to what the other half's unfiltered "

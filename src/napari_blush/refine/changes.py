@@ -46,7 +46,16 @@ AT_THE_START_ONLY = frozenset(
 """Settings that a run reads once: changing them later would do nothing, or half of something."""
 
 OF_THE_REGULARIZER = frozenset(
-    {"regularizer", "denoiser", "spectral_trailing", "denoiser_gain", "denoiser_stride"}
+    {
+        "regularizer",
+        "denoiser",
+        "spectral_trailing",
+        "trailing_shells",
+        "trailing_limit",
+        "denoiser_strength",
+        "denoiser_gain",
+        "denoiser_stride",
+    }
 )
 """Settings for which the regularizer is made anew."""
 

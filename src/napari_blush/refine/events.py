@@ -96,11 +96,13 @@ class RegularizationStep:
 
 @dataclass(frozen=True, slots=True)
 class ReferencesRegularized:
-    """References for the next iteration."""
+    """References for the next iteration; shells as in ``regularization.Regularized``."""
 
     iteration: int
     references: tuple[Tensor, Tensor]
     cutoff_shell: int | None
+    automatic_cutoff_shell: int | None = None
+    denoiser_nyquist_shell: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

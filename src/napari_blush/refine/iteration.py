@@ -137,7 +137,13 @@ def iterate(
     )
     made = yield from next_references(context, number, given)
     references = flatten_solvent(context, made.references, masks, number)
-    yield ReferencesRegularized(number, references, made.cutoff_shell)
+    yield ReferencesRegularized(
+        number,
+        references,
+        made.cutoff_shell,
+        made.automatic_cutoff_shell,
+        made.denoiser_nyquist_shell,
+    )
     models = tuple(
         replace(
             maximized(context, state, half, sums[half], number),

@@ -24,10 +24,21 @@ from napari_blush.regularization.regularizer import (
 )
 from napari_blush.regularization.shell_gain import shell_gain
 from napari_blush.regularization.spectral_trailing import (
+    SHELLS_SHORT,
     SpectralLimit,
+    Trailing,
     has_agreement,
     limited,
     spectral_limit,
+)
+
+FEW_SHELLS = (
+    "Denoised references are cut off {given} shells short of where the halves agree, which is "
+    "unsafe; wanted at least {wanted}: what the denoiser makes up there can raise the FSC."
+)
+NO_EFFECT = (
+    "The trailing limit of {limit:.1f} A has no effect: the FSC cuts denoised references off at "
+    "{automatic:.1f} A already."
 )
 
 UNSAFE = (
@@ -45,8 +56,10 @@ class BlushRegularizer:
         On the device where maps are denoised.
     options : DenoiseOptions, optional
         Mask and diameter are those of the run.
-    trailing : bool
+    trailing : Trailing or bool
         Off is unsafe, and says so.
+    strength : float
+        Part of the denoised map in a reference; the rest is the Wiener map.
     gain : bool
         Scale each shell to what the other half confirms (``shell_gain``).
     label : str
@@ -62,16 +75,19 @@ class BlushRegularizer:
         denoiser: BlockDenoiser,
         options: DenoiseOptions | None = None,
         *,
-        trailing: bool = True,
+        trailing: Trailing | bool = True,
+        strength: float = 1.0,
         gain: bool = True,
         label: str = "weights of no name",
         provenance: str = "",
     ) -> None:
         self.provenance = provenance
         self._denoiser, self._label = denoiser, label
-        self._trailing, self._gain = trailing, gain
+        self._trailing = Trailing(is_on=trailing) if isinstance(trailing, bool) else trailing
+        self._strength, self._gain = strength, gain
         self._options = DenoiseOptions() if options is None else options
         self._has_told = False
+        self._has_told_no_effect = False
 
     def regularize(
         self, given: RegularizationInput
@@ -85,18 +101,23 @@ class BlushRegularizer:
             made.append(
                 (yield from denoised_steps(half, voxel_size, self._denoiser, options, part))
             )
-        limit = spectral_limit(
-            given.fsc, made[0].nyquist_shell, given.shared_shell, trailing=self._trailing
-        )
+        nyquist = made[0].nyquist_shell
+        automatic = spectral_limit(given.fsc, nyquist, given.shared_shell)
+        limit = self._trailing.limit_of(given.fsc, nyquist, given.shared_shell, voxel_size)
         first, second = (symmetrized(half.volume, given.symmetry_operators) for half in made)
         scaled = self._scaled((first, second), given)
         wiener = (given.wiener.half1, given.wiener.half2)
-        references = [limited(half, base, limit) for half, base in zip(scaled, wiener, strict=True)]
+        references = [
+            limited(blended(half, base, self._strength), base, limit)
+            for half, base in zip(scaled, wiener, strict=True)
+        ]
         return Regularized(
             references=(references[0], references[1]),
             cutoff_shell=limit.shell,
             denoised=(first, second),
-            messages=self._messages(given, made, limit),
+            messages=self._messages(given, made, limit, automatic),
+            automatic_cutoff_shell=automatic.shell,
+            denoiser_nyquist_shell=nyquist,
         )
 
     def _scaled(
@@ -109,21 +130,54 @@ class BlushRegularizer:
         return apply_spectrum(denoised[0], gain), apply_spectrum(denoised[1], gain)
 
     def _messages(
-        self, given: RegularizationInput, made: list[DenoisedVolume], limit: SpectralLimit
+        self,
+        given: RegularizationInput,
+        made: list[DenoisedVolume],
+        limit: SpectralLimit,
+        automatic: SpectralLimit,
     ) -> tuple[str, ...]:
-        messages = [] if self._has_told else [f"Half-maps are denoised with {self._label}."]
-        if not self._trailing and not self._has_told:
-            messages.append(UNSAFE)
+        messages = []
+        if not self._has_told:
+            messages.append(f"Half-maps are denoised with {self._label}.")
+            messages += self._warnings()
         self._has_told = True
         messages += dict.fromkeys(text for half in made for text in half.messages)
+        box, voxel = given.fsc.shape[0] * 2 - 2, given.unfiltered.voxel_size
+        if self._is_limit_idle(limit, automatic, box, voxel):
+            reach = shell_to_resolution(automatic.shell or 1, box, voxel)
+            messages.append(NO_EFFECT.format(limit=self._trailing.limit_angstrom, automatic=reach))
         if limit.shell is not None and not has_agreement(given.fsc, given.shared_shell):
-            box, voxel = given.fsc.shape[0] * 2 - 2, given.unfiltered.voxel_size
             reach = shell_to_resolution(limit.shell, box, voxel)
             messages.append(
                 "The half-maps agree nowhere beyond the shells that they share: their denoised "
                 f"references end at {reach:.1f} A."
             )
         return tuple(messages)
+
+    def _warnings(self) -> list[str]:
+        """Return what is unsafe about how the maps are made."""
+        if not self._trailing.is_on:
+            return [UNSAFE]
+        if self._trailing.shells_short < SHELLS_SHORT:
+            return [FEW_SHELLS.format(given=self._trailing.shells_short, wanted=SHELLS_SHORT)]
+        return []
+
+    def _is_limit_idle(
+        self, limit: SpectralLimit, automatic: SpectralLimit, box: int, voxel: float
+    ) -> bool:
+        """Return whether a limit was set, cuts nothing, and that was not told before."""
+        wanted = self._trailing.limit_shell(box, voxel)
+        is_idle = wanted is not None and limit.shell is not None and wanted > limit.shell
+        is_new = is_idle and not self._has_told_no_effect
+        self._has_told_no_effect = is_idle
+        return is_new and automatic.shell is not None
+
+
+def blended(denoised: Tensor, wiener: Tensor, strength: float) -> Tensor:
+    r"""Return :math:`s D + (1 - s) W`, to the last bit the denoised map where ``strength`` is 1."""
+    if strength == 1:
+        return denoised
+    return strength * denoised + (1 - strength) * wiener.to(denoised)
 
 
 def blush_of_settings(settings: RefinementSettings, device: torch.device) -> BlushRegularizer:
@@ -140,7 +194,10 @@ def blush_of_settings(settings: RefinementSettings, device: torch.device) -> Blu
     return BlushRegularizer(
         denoiser.to(device),
         DenoiseOptions(stride=settings.denoiser_stride, memory_bytes=memory),
-        trailing=settings.spectral_trailing,
+        trailing=Trailing(
+            settings.spectral_trailing, settings.trailing_shells, settings.trailing_limit
+        ),
+        strength=settings.denoiser_strength,
         gain=settings.denoiser_gain,
         label=str(record),
         provenance=f"{record.name} {record.version}, sha256 {record.sha256}",

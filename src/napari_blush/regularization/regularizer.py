@@ -61,14 +61,17 @@ class Regularized:
     """References for the next iteration, and how they came about.
 
     ``cutoff_shell`` is the shell beyond which the regularizer let nothing of its own through
-    (spectral trailing), None where it does not apply; ``denoised`` are maps *for alignment only*;
-    ``messages`` are told to the person who follows the run.
+    (spectral trailing), None where it does not apply; ``automatic_cutoff_shell`` is what the FSC
+    alone asks for, and ``denoiser_nyquist_shell`` how far a denoiser can see; ``denoised`` are maps
+    *for alignment only*; ``messages`` are told to the person who follows the run.
     """
 
     references: tuple[Tensor, Tensor]
     cutoff_shell: int | None = None
     denoised: tuple[Tensor, Tensor] | None = None
     messages: tuple[str, ...] = ()
+    automatic_cutoff_shell: int | None = None
+    denoiser_nyquist_shell: float | None = None
 
 
 @runtime_checkable
