@@ -11,10 +11,14 @@ from napari.layers import Points
 from napari_blush.errors import MrcFileError, RunFolderError
 from napari_blush.io.mrc import read_map, write_map, write_stack
 from napari_blush.io.star import read_particles
+from napari_blush.numerics.correlation import fourier_shell_correlation
 from napari_blush.plugin import (
     map_reader,
     particle_reader,
     run_reader,
+    sample_half_maps,
+    sample_low_signal_maps,
+    sample_low_signal_particles,
     sample_maps,
     sample_particles,
     write_mrc,
@@ -156,6 +160,21 @@ def test_sample_data_open() -> None:
     assert names == ["CFTR, truth", "CFTR, start map", "CFTR, mask"]
     (data, _, _), _ = sample_particles()
     assert data.shape == (500, 64, 64)
+    assert [data.shape for data, _, _ in sample_low_signal_maps()] == [(64,) * 3] * 3
+    (data, arguments, _), (points, _, _) = sample_low_signal_particles()
+    assert data.shape == (800, 64, 64)
+    assert len(points) == 800
+    assert arguments["scale"] == (1.0, 3.0, 3.0)
+
+
+def test_the_half_maps_of_the_sample_are_of_the_sample() -> None:
+    (one, _, _), (other, _, _), (mask, _, _) = sample_half_maps()
+    truth = read_map(SAMPLE / "truth" / "truth.mrc").volume
+    halves = [torch.from_numpy(half) * torch.from_numpy(mask) for half in (one, other)]
+    assert not torch.equal(*halves)
+    fsc = fourier_shell_correlation(*halves)
+    assert fsc[20] > 0.5
+    assert all(fourier_shell_correlation(half, truth)[16] > 0.8 for half in halves)
 
 
 def test_a_run_without_an_iteration_is_refused_in_words(tmp_path) -> None:

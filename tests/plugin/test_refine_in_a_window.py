@@ -162,6 +162,18 @@ def test_presets_change_what_they_name_and_nothing_else(filled, tiny_files) -> N
     assert filled.form.value() == tiny_files.settings.model_copy(update=changes)
 
 
+def test_every_sample_is_ready_to_start(dock) -> None:
+    actions = dock.inputs.sample.menu().actions()
+    assert [action.text() for action in actions] == ["CFTR", "Low signal"]
+    for action, diameter in zip(actions, (160.0, 110.0), strict=True):
+        action.trigger()
+        job = dock.job()
+        assert job.settings.particle_diameter == diameter
+        assert job.particles.is_file() and job.reference.is_file()
+        assert not job.output.exists()
+        assert enabled(dock) == {"start"}
+
+
 def test_the_command_line_asks_for_the_same(filled, tiny_files, tmp_path) -> None:
     words = filled.command.text().split()
     assert words[:3] == ["napari-blush", "refine", str(tiny_files.particles)]

@@ -49,14 +49,35 @@ def write_mrc(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
 
 
 def sample_maps() -> Sequence[LayerTuple]:
-    """Return the maps of the sample data: truth, start map and mask."""
-    from napari_blush.plugin.sample_data import maps
+    """Return truth, start map and mask of the particles of CFTR."""
+    from napari_blush.plugin import sample_data, sample_sets
 
-    return maps()
+    return sample_data.maps_of(sample_sets.CFTR)
 
 
 def sample_particles() -> Sequence[LayerTuple]:
-    """Return the particle images of the sample data."""
-    from napari_blush.plugin.sample_data import particles
+    """Return the particle images of CFTR."""
+    from napari_blush.plugin import sample_data, sample_sets
 
-    return particles()
+    return sample_data.particles_of(sample_sets.CFTR)
+
+
+def sample_half_maps() -> Sequence[LayerTuple]:
+    """Return the half-maps that a refinement of CFTR ended with."""
+    from napari_blush.plugin import sample_data
+
+    return sample_data.half_maps()
+
+
+def sample_low_signal_maps() -> Sequence[LayerTuple]:
+    """Return truth, start map and mask of the particles of low signal."""
+    from napari_blush.plugin import sample_data, sample_sets
+
+    return sample_data.maps_of(sample_sets.LOW_SIGNAL)
+
+
+def sample_low_signal_particles() -> Sequence[LayerTuple]:
+    """Return the particle images of low signal."""
+    from napari_blush.plugin import sample_data, sample_sets
+
+    return sample_data.particles_of(sample_sets.LOW_SIGNAL)

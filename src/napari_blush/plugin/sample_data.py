@@ -1,29 +1,49 @@
-"""What File > Open Sample shows of the sample data."""
+"""What File > Open Sample shows of the sample data.
 
-from importlib.resources import files
-from pathlib import Path
+Maps and image stacks are samples of their own: their axes have different units, and napari draws
+layers of unlike units in none.
+"""
+
+from napari import current_viewer  # type: ignore[import-untyped]
 
 from napari_blush.plugin import LayerTuple
 from napari_blush.plugin.reader import map_layer, particle_layers
-
-FOLDER = Path(str(files("napari_blush") / "sample_data"))
-PARTICLES = FOLDER / "particles.star"
-START_MAP = FOLDER / "start_map.mrc"
-MASK = FOLDER / "mask.mrc"
-TRUTH = FOLDER / "truth" / "truth.mrc"
-PARTICLE_DIAMETER = 160.0
-"""Angstrom; what ``info.json`` beside the particles says."""
+from napari_blush.plugin.sample_sets import CFTR, HALF_MAPS, SampleSet
 
 
-def maps() -> list[LayerTuple]:
-    """Return the true density, the start map and the mask."""
+def maps_of(chosen: SampleSet) -> list[LayerTuple]:
+    """Return truth, start map and mask of a set; the truth is in sight."""
+    _show_volumes()
     return [
-        map_layer(TRUTH, "CFTR, truth"),
-        map_layer(START_MAP, "CFTR, start map", visible=False),
-        map_layer(MASK, "CFTR, mask", visible=False, colormap="cyan", opacity=0.3),
+        map_layer(chosen.truth, f"{chosen.title}, truth"),
+        map_layer(chosen.start_map, f"{chosen.title}, start map", visible=False),
+        _mask_of(chosen),
     ]
 
 
-def particles() -> list[LayerTuple]:
-    """Return the simulated images and their columns."""
-    return particle_layers(PARTICLES)
+def particles_of(chosen: SampleSet) -> list[LayerTuple]:
+    """Return the simulated images of a set and their columns."""
+    return particle_layers(chosen.particles, f"{chosen.title}, particles")
+
+
+def half_maps() -> list[LayerTuple]:
+    """Return the half-maps of a refinement, and the mask that it used."""
+    _show_volumes()
+    first, second = HALF_MAPS
+    return [
+        map_layer(first, f"{CFTR.title}, half map 1"),
+        map_layer(second, f"{CFTR.title}, half map 2", visible=False),
+        _mask_of(CFTR),
+    ]
+
+
+def _mask_of(chosen: SampleSet) -> LayerTuple:
+    looks = {"visible": False, "colormap": "cyan", "opacity": 0.3}
+    return map_layer(chosen.mask, f"{chosen.title}, mask", **looks)
+
+
+def _show_volumes() -> None:
+    """Turn an empty viewer to three dimensions, so that a map is not first seen as a slice."""
+    viewer = current_viewer()
+    if viewer is not None and not len(viewer.layers):
+        viewer.dims.ndisplay = 3

@@ -28,6 +28,7 @@ from napari_blush.plugin.loading import load_in_background
 from napari_blush.plugin.preferences import current_preferences
 from napari_blush.plugin.presets import PRESETS
 from napari_blush.plugin.run_phase import RunPhase, is_busy
+from napari_blush.plugin.sample_sets import CFTR, SampleSet
 from napari_blush.plugin.widgets.refinement_inputs import RefinementInputs, next_run_folder
 from napari_blush.plugin.widgets.run_controls import RunControls
 from napari_blush.plugin.widgets.settings_form import SettingsForm
@@ -126,16 +127,14 @@ class RefineWidget(QWidget):
             particles, reference, output, settings, self.inputs.resume.isChecked()
         )
 
-    def use_sample(self) -> None:
-        """Enter the sample data and settings that suit it."""
-        sample = Path(__file__).parents[2] / "sample_data"
+    def use_sample(self, sample: SampleSet = CFTR) -> None:
+        """Enter a set of the sample data and settings that suit it."""
         fields = self.inputs.fields
         fields["output"].set_value(next_run_folder(Path.home() / "napari-blush"))
-        fields["particles"].set_value(sample / "particles.star")
-        fields["reference"].set_value(sample / "start_map.mrc")
-        fields["mask"].set_value(sample / "mask.mrc")
-        suits = {"particle_diameter": 160.0, "initial_low_pass": 40.0}
-        self.form.set_value(self.form.defaults.model_copy(update=suits))
+        fields["particles"].set_value(sample.particles)
+        fields["reference"].set_value(sample.start_map)
+        fields["mask"].set_value(sample.mask if sample.uses_mask else None)
+        self.form.set_value(self.form.defaults.model_copy(update=sample.settings))
 
     def use_preset(self, name: str) -> None:
         """Enter the settings of a preset, and leave all others as they are."""

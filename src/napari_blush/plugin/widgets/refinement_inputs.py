@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QMenu, QPushButton, QWidget
 
+from napari_blush.plugin.sample_sets import SAMPLES
 from napari_blush.plugin.widgets.path_field import PathField, Wanted
 
 MAPS = "Maps (*.mrc *.map *.ccp4)"
@@ -41,7 +42,8 @@ class RefinementInputs(QWidget):
     """
 
     changed = Signal()
-    sample_wanted = Signal()
+    sample_wanted = Signal(object)
+    """A ``SampleSet`` was chosen."""
 
     def __init__(self, layers: Callable[[], Iterable[Any]], parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -59,9 +61,16 @@ class RefinementInputs(QWidget):
         self.fields["particles"].changed.connect(self._propose_output)
         self.resume = QCheckBox("Go on with the run in the folder")
         self.resume.toggled.connect(lambda _: self.changed.emit())
-        self.sample = QPushButton("Use the sample data")
-        self.sample.setToolTip("500 simulated images of human CFTR: a run of minutes on a laptop")
-        self.sample.clicked.connect(lambda: self.sample_wanted.emit())
+        self.sample = QPushButton("Use sample data")
+        self.sample.setToolTip("Enter simulated particles, their start map and what suits them")
+        menu = QMenu(self)
+        menu.setToolTipsVisible(True)
+        for sample in SAMPLES:
+            action = menu.addAction(sample.title)
+            if action is not None:
+                action.setToolTip(sample.help)
+                action.triggered.connect(lambda _, one=sample: self.sample_wanted.emit(one))
+        self.sample.setMenu(menu)
         grid.addWidget(self.resume, len(_FIELDS), 0, 1, 2)
         grid.addWidget(self.sample, len(_FIELDS) + 1, 0, 1, 2)
 
