@@ -18,6 +18,7 @@ from napari_blush.denoiser.network import BlushUNet
 from napari_blush.denoiser.weights import save_denoiser
 from napari_blush.io.mrc import read_map, write_map, write_stack
 from napari_blush.io.run_history import read_history
+from napari_blush.io.run_settings import read_settings, settings_at
 from napari_blush.io.run_state import last_whole_iteration
 from napari_blush.io.star import read_particles, write_particles
 from napari_blush.numerics.filters import low_pass
@@ -190,3 +191,67 @@ def test_blush_without_weights_says_what_to_do_and_leaves_nothing_behind(
     assert main(command(inputs, tmp_path / "run", *options)) == 1
     assert "no-such-weights" in capsys.readouterr().err
     assert not (tmp_path / "run" / "run.lock").exists()
+
+
+# branches -------------------------------------------------------------------------------------
+
+
+def listing(folder: Path) -> dict[str, tuple[int, int]]:
+    return {p.name: (p.stat().st_mtime_ns, p.stat().st_size) for p in folder.iterdir()}
+
+
+def test_a_branch_with_nothing_changed_is_the_run_itself(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before, branch = listing(whole), tmp_path / "branch"
+    line = ["refine", "--continue-from", str(whole), "--iteration", "1", "--output", str(branch)]
+    assert main(line) == 0
+    assert ", from iteration 2" in capsys.readouterr().out
+    assert same_maps(branch, whole)
+    assert listing(whole) == before
+    assert not (branch / "run_it001_data.star").exists()
+    assert yaml.safe_load((branch / "settings.yaml").read_text())["branched_from"] == {
+        "folder": str(whole),
+        "iteration": 1,
+    }
+    assert [entry["changes"] for entry in read_history(branch)] == [[], [], []]
+
+
+def test_a_branch_goes_its_own_way_and_says_how(whole: Path, tmp_path: Path) -> None:
+    branch = tmp_path / "branch"
+    line = ["refine", "--continue-from", str(whole), "--iteration", "2", "--output", str(branch)]
+    assert main([*line, "--tau2-fudge", "4"]) == 0
+    first, *rest = read_history(branch)
+    assert first["iteration"] == 3
+    assert [change["what"] for change in first["changes"]] == ["branch: tau2_fudge 1 to 4"]
+    assert not any(entry["changes"] for entry in rest)
+    assert read_history(whole)[2]["fsc"] != first["fsc"] or not same_maps(branch, whole)
+    assert settings_at(branch).tau2_fudge == 4.0
+    assert read_settings(whole).tau2_fudge == 1.0
+    # Nothing is left to do in it, as in any run.
+    assert main([*line, "--tau2-fudge", "4", "--resume"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "told"),
+    [
+        (["--iteration", "7"], 1, "holds no whole iteration 7; the last is 3"),
+        (["--symmetry", "C2"], 2, "was given another symmetry"),
+    ],
+)
+def test_a_branch_that_cannot_be(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options, code: int, told: str
+) -> None:
+    line = ["refine", "--continue-from", str(whole), "--output", str(tmp_path / "branch"), *options]
+    assert main(line) == code
+    assert told in capsys.readouterr().err
+    assert not (tmp_path / "branch").exists()
+
+
+def test_a_run_needs_particles_and_a_start_map(
+    inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["refine", str(inputs / "p.star"), "--output", str(tmp_path / "run")]) == 2
+    assert "wanted both" in capsys.readouterr().err
+    assert main([*command(inputs, tmp_path / "run"), "--iteration", "3"]) == 2
+    assert "without --continue-from" in capsys.readouterr().err

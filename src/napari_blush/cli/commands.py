@@ -62,17 +62,29 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _refine_files(parser: argparse.ArgumentParser) -> None:
-    _add_particles(parser)
+    _add_particles(parser, nargs="?")
     parser.add_argument(
         "--reference",
         type=Path,
-        required=True,
         metavar="MAP",
         help="start map: .mrc, .map or .ccp4",
     )
     _add_output_folder(parser)
     parser.add_argument(
         "--resume", action="store_true", help="go on from the last whole iteration in the output"
+    )
+    parser.add_argument(
+        "--continue-from",
+        type=Path,
+        metavar="FOLDER",
+        help="branch: go on from the run in this folder, in another one, with its particles and "
+        "settings but for those given here",
+    )
+    parser.add_argument(
+        "--iteration",
+        type=int,
+        metavar="K",
+        help="iteration of --continue-from to go on from; default: its last whole one",
     )
 
 
@@ -209,9 +221,13 @@ def _train_prepare_files(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_particles(parser: argparse.ArgumentParser) -> None:
+def _add_particles(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
     parser.add_argument(
-        "particles", type=Path, metavar="PARTICLES", help="particles: RELION .star or CryoSPARC .cs"
+        "particles",
+        type=Path,
+        nargs=nargs,
+        metavar="PARTICLES",
+        help="particles: RELION .star or CryoSPARC .cs",
     )
     parser.add_argument(
         "--image-root",

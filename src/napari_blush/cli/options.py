@@ -81,14 +81,19 @@ def settings_from_options(settings: type[SettingsT], options: argparse.Namespace
     SettingsError
         A value is out of range, or the file holds something else than settings of this class.
     """
+    try:
+        return settings.model_validate(given_settings(settings, options))
+    except ValidationError as error:
+        raise SettingsError(_sentence(error, settings)) from error
+
+
+def given_settings(settings: type[Settings], options: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that file and command line name, without defaults, not validated yet."""
     values: dict[str, Any] = {}
     if options.settings is not None:
         values.update(read_settings_file(options.settings, settings))
     values.update({k: v for k, v in vars(options).items() if k in settings.model_fields})
-    try:
-        return settings.model_validate(values)
-    except ValidationError as error:
-        raise SettingsError(_sentence(error, settings)) from error
+    return values
 
 
 def read_settings_file(path: Path, settings: type[Settings]) -> dict[str, Any]:

@@ -9,16 +9,18 @@ from pathlib import Path
 from types import FrameType
 
 from napari_blush.cli.follow import follow
+from napari_blush.cli.options import given_settings
 from napari_blush.cli.particles import particles_of
 from napari_blush.cli.report import Report
 from napari_blush.data_model.results import Outcome
 from napari_blush.data_model.settings import RefinementSettings
+from napari_blush.errors import SettingsError
 from napari_blush.io.mrc import read_map
-from napari_blush.io.run_folder import RunWriter, is_finished
-from napari_blush.io.run_settings import read_settings
+from napari_blush.io.run_folder import is_finished
+from napari_blush.io.run_settings import RunSource, read_settings, read_source, settings_at
 from napari_blush.io.run_state import last_whole_iteration
-from napari_blush.refine.keeping import RunKeeper, last_state
-from napari_blush.refine.run import run
+from napari_blush.refine.keeping import RunKeeper
+from napari_blush.refine.run_in_folder import RunRequest, opened
 
 _EXIT_CODES = {Outcome.FAILED: 1, Outcome.CANCELLED: 130}
 
@@ -29,24 +31,82 @@ def execute(settings: RefinementSettings, options: Namespace) -> int:
     if options.resume and nothing_is_left_to_do(options.output, settings):
         report.line(f"The run in {options.output} is finished; its maps are there.")
         return 0
-    particles = particles_of(options)
-    reference = read_map(options.reference)
-    mask = None if settings.solvent_mask is None else read_map(settings.solvent_mask)
-    with RunWriter(options.output, settings, particles, resume=options.resume) as writer:
+    request = branch_request(options) if options.continue_from else fresh_request(settings, options)
+    with opened(request) as (writer, events):
         for message in writer.messages:
             report.line(message)
-        events = run(
-            settings,
-            particles,
-            (reference.volume, reference.voxel_size),
-            mask=None if mask is None else (mask.volume, mask.voxel_size),
-            resume_from=last_state(options.output) if options.resume else None,
-        )
         with termination_as_interrupt():
             result = follow(events, RunKeeper(writer), report)
     for line in map_lines(options.output):
         report.line(line)
     return _EXIT_CODES.get(result.outcome, 0)
+
+
+def fresh_request(settings: RefinementSettings, options: Namespace) -> RunRequest:
+    """Return a run from a start map, or the one that goes on in its folder.
+
+    Raises
+    ------
+    SettingsError
+        When particles or start map are missing.
+    """
+    if options.particles is None or options.reference is None:
+        raise SettingsError(
+            "No particles or no --reference was given; wanted both; name them, or the run to go on "
+            "from with --continue-from."
+        )
+    if options.iteration is not None:
+        raise SettingsError(
+            f"--iteration {options.iteration} was given without --continue-from; wanted the run "
+            "folder that the iteration is of; name it."
+        )
+    return RunRequest(
+        particles=particles_of(options),
+        reference=read_map(options.reference),
+        output=options.output,
+        settings=settings,
+        resume=options.resume,
+        source=RunSource(
+            options.particles, options.reference, options.image_root, options.passthrough
+        ),
+    )
+
+
+def branch_request(options: Namespace) -> RunRequest:
+    """Return a run that goes on from an iteration of another one, with what is given changed.
+
+    Raises
+    ------
+    BlushError
+        When there is no such iteration, or its particles are not known.
+    """
+    folder, given = options.continue_from, given_settings(RefinementSettings, options)
+    last = last_whole_iteration(folder)
+    iteration = last if options.iteration is None else options.iteration
+    settings = RefinementSettings.model_validate(
+        {**settings_at(folder, iteration).model_dump(), **given}
+    )
+    known = read_source(folder)
+    if options.particles is None:
+        options.particles = known.particles
+        options.image_root = options.image_root or known.image_root
+        options.passthrough = options.passthrough or known.passthrough
+    if options.particles is None:
+        raise SettingsError(
+            f"Run folder {folder} does not say which particles it was started with; wanted their "
+            "file; name it before --continue-from."
+        )
+    return RunRequest(
+        particles=particles_of(options),
+        reference=None,
+        output=options.output,
+        settings=settings,
+        resume=options.resume,
+        branch_from=(folder, iteration or 0),
+        source=RunSource(
+            options.particles, known.reference, options.image_root, options.passthrough
+        ),
+    )
 
 
 @contextlib.contextmanager

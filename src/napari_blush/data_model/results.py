@@ -98,8 +98,9 @@ class IterationResult:
     ``tau2`` and ``sigma2_noise`` are those of the unpadded box, in the units of ``likelihood``.
     ``denoised_maps`` are what a denoiser made of the half-maps, before anything was cut off or
     masked: to look at and to align to, never a result. ``regularized_by`` names the regularizer
-    and its weights. ``seconds`` leave out the time in which nobody asked for the next event.
-    ``changes`` took effect in this iteration.
+    and its weights. ``automatic_cutoff_shell`` is where the FSC alone would have them end, and
+    ``denoiser_nyquist_shell`` how far the denoiser can see. ``seconds`` leave out the time in which
+    nobody asked for the next event. ``changes`` took effect in this iteration.
     """
 
     iteration: int
@@ -130,6 +131,8 @@ class IterationResult:
     denoised_maps: HalfMaps | None = None
     regularized_by: str = ""
     changes: tuple[AppliedChange, ...] = ()
+    automatic_cutoff_shell: int | None = None
+    denoiser_nyquist_shell: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

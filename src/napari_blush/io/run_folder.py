@@ -16,6 +16,7 @@ and at the end ``run_class001.mrc``, ``run_half1_class001_unfil.mrc``, ``run_dat
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,6 +29,7 @@ from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.errors import MrcFileError, RunFolderError, StarFileError
 from napari_blush.io.atomic import reason_of
 from napari_blush.io.mrc import write_map
+from napari_blush.io.run_failure import forget_failure, write_failure
 from napari_blush.io.run_folder_star import (
     RunDescription,
     data_updates,
@@ -35,9 +37,16 @@ from napari_blush.io.run_folder_star import (
     optimiser_blocks,
     sampling_blocks,
 )
-from napari_blush.io.run_history import append_history
+from napari_blush.io.run_history import MASK_NAME, append_history
 from napari_blush.io.run_lock import RunLock
-from napari_blush.io.run_settings import check_same_run, write_settings
+from napari_blush.io.run_settings import (
+    RunSource,
+    check_same_run,
+    read_source,
+    settings_as_begun,
+    settings_to_go_on,
+    write_settings,
+)
 from napari_blush.io.run_state import (
     last_whole_iteration,
     remove_states_from,
@@ -62,6 +71,8 @@ class RunWriter:
     particles : Particles
     resume : bool
         Go on with the run that the folder holds; otherwise it must hold none.
+    source : RunSource, optional
+        What the run was started from, to be kept.
 
     Attributes
     ----------
@@ -81,9 +92,12 @@ class RunWriter:
         particles: Particles,
         *,
         resume: bool = False,
+        source: RunSource | None = None,
     ) -> None:
         self.folder = Path(folder)
-        self._settings, self._particles = settings, particles
+        self._settings = self._in_force = settings
+        self._particles = particles
+        self._source = RunSource() if source is None else source
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
@@ -112,6 +126,9 @@ class RunWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if isinstance(error, Exception):
+            with contextlib.suppress(RunFolderError):  # the error itself is what is to be told
+                write_failure(self.folder, error)
         self.close()
 
     def close(self) -> None:
@@ -120,7 +137,7 @@ class RunWriter:
 
     def write_regularizer(self, regularizer: str) -> None:
         """Write into the settings what makes the references, weights with their checksum."""
-        write_settings(self.folder, self._settings, self._particles, regularizer)
+        write_settings(self.folder, self._settings, self._particles, regularizer, self._source)
 
     def write_iteration(
         self,
@@ -144,7 +161,9 @@ class RunWriter:
         RunFolderError
             When the disk refuses; what this call had written of the iteration is removed.
         """
-        run = RunDescription(self._settings, self._particles, random_subset)
+        for change in result.changes:
+            self._in_force = self._in_force.model_copy(update=dict(change.values))
+        run = RunDescription(self._in_force, self._particles, random_subset)
         stem = f"run_it{result.iteration:03d}"
         voxel = result.half_maps.voxel_size
         unfiltered = (result.half_maps.half1, result.half_maps.half2)
@@ -167,6 +186,8 @@ class RunWriter:
             models = [f"{stem}_half{half}_model.star" for half in (1, 2)]
             self._write_tables(path, stem, run, result, models, has_converged=False)
             path(state_path(self.folder, result.iteration).name)
+            if any(change.mask is not None for change in result.changes):
+                path(MASK_NAME.format(result.iteration))
             append_history(self.folder, result)
             save_state(self.folder, result.iteration, tensors, numbers)
 
@@ -179,7 +200,7 @@ class RunWriter:
             When the disk refuses; what this call had written is removed.
         """
         last = result.last_iteration
-        run = RunDescription(self._settings, self._particles, random_subset)
+        run = RunDescription(self._in_force, self._particles, random_subset)
         voxel = result.half_maps.voxel_size
         with self._whole_or_nothing() as path:
             write_map(path("run_class001.mrc"), result.final_map, voxel)
@@ -200,7 +221,12 @@ class RunWriter:
             )
         if resume and last is not None:
             check_same_run(self.folder, self._settings, self._particles)
-        write_settings(self.folder, self._settings, self._particles)
+            parent = read_source(self.folder).branched_from
+            self._source = replace(self._source, branched_from=parent)
+            self._in_force = settings_to_go_on(self.folder, self._settings)
+            self._settings = settings_as_begun(self.folder, self._settings)
+        forget_failure(self.folder)
+        write_settings(self.folder, self._settings, self._particles, source=self._source)
 
     def _write_tables(
         self,

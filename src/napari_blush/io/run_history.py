@@ -7,15 +7,25 @@ from typing import Any
 
 from torch import Tensor
 
-from napari_blush.data_model.results import FscCurves, IterationResult
+from napari_blush.data_model.results import AppliedChange, FscCurves, IterationResult
 from napari_blush.errors import RunFolderError
 from napari_blush.io.atomic import write_bytes
+from napari_blush.io.mrc import write_map
 
 HISTORY_NAME = "history.json"
+MASK_NAME = "run_it{:03d}_mask.mrc"
+"""A solvent mask that a person gave between two iterations."""
 
 
 def append_history(folder: Path, result: IterationResult) -> None:
-    """Add an iteration; lines of the same or later iterations, of a run cut short, go."""
+    """Add an iteration; lines of the same or later iterations, of a run cut short, go.
+
+    A mask that took effect in the iteration is written beside the history.
+    """
+    for change in result.changes:
+        if change.mask is not None:
+            mask = folder / MASK_NAME.format(result.iteration)
+            write_map(mask, change.mask.float(), result.half_maps.voxel_size)
     lines = [line for line in read_history(folder) if line["iteration"] < result.iteration]
     lines.append(_line(result))
     text = "".join(f"{json.dumps(line)}\n" for line in lines)
@@ -74,7 +84,21 @@ def _line(result: IterationResult) -> dict[str, Any]:
         "seconds": result.seconds,
         "stage_seconds": result.stage_seconds,
         "messages": list(result.messages),
+        "automatic_cutoff_shell": result.automatic_cutoff_shell,
+        "denoiser_nyquist_shell": result.denoiser_nyquist_shell,
+        "changes": [_change(change, result.iteration) for change in result.changes],
     }
+
+
+def _change(change: AppliedChange, iteration: int) -> dict[str, Any]:
+    values = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in change.values.items()
+    }
+    line: dict[str, Any] = {"what": change.what, "time": change.time, "values": values}
+    if change.mask is not None:
+        line["mask"] = MASK_NAME.format(iteration)
+    return line
 
 
 def _curves(fsc: FscCurves) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from dataclasses import dataclass
 from pathlib import Path
 
 from napari_blush.errors import RunFolderError
@@ -99,6 +100,28 @@ class RunLock:
             f"Run folder {self.path.parent} is in use by {who}; wanted a folder of its own; choose "
             f"another, or delete {LOCK_NAME} in it if that run is dead."
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds a run folder; ``is_alive`` also where nothing can be known, on another host."""
+
+    name: str
+    is_alive: bool
+    is_this_process: bool
+
+
+def holder_of(folder: str | Path) -> Holder | None:
+    """Return who holds a run folder, None when nobody does; changes nothing."""
+    try:
+        owner = _owner((Path(folder) / LOCK_NAME).read_text())
+    except OSError:
+        return None
+    return Holder(
+        f"process {owner.get('pid', '?')} on {owner.get('host', 'an unknown host')}",
+        not _is_dead(owner),
+        owner == _this_process(),
+    )
 
 
 def _this_process() -> dict[str, object]:

@@ -22,6 +22,10 @@ class JobDescription:
     settings : RefinementSettings
     resume : bool
         Go on with what the run folder holds.
+    branch_from : (Path, int) or None
+        Run folder and iteration to go on from, in ``output``.
+    settings_before : RefinementSettings or None
+        Those of that iteration, for the command line to say what differs.
     """
 
     particles: Path
@@ -29,24 +33,31 @@ class JobDescription:
     output: Path
     settings: RefinementSettings
     resume: bool = False
+    branch_from: tuple[Path, int] | None = None
+    settings_before: RefinementSettings | None = None
 
     @property
     def command(self) -> str:
         """The line for a shell that starts the same run."""
         words = ["napari-blush", "refine", str(self.particles)]
-        words += ["--reference", str(self.reference), "--output", str(self.output)]
-        words += options_of(self.settings)
+        if self.branch_from is None:
+            words += ["--reference", str(self.reference), "--output", str(self.output)]
+        else:
+            folder, iteration = self.branch_from
+            words += ["--continue-from", str(folder), "--iteration", str(iteration)]
+            words += ["--output", str(self.output)]
+        words += options_of(self.settings, self.settings_before)
         if self.resume:
             words.append("--resume")
         return shlex.join(words)
 
 
-def options_of(settings: Settings) -> list[str]:
-    """Return the command-line options that make the defaults into these settings."""
+def options_of(settings: Settings, before: Settings | None = None) -> list[str]:
+    """Return the command-line options that make the defaults, or others, into these settings."""
     words: list[str] = []
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
-        if value == field.default:
+        if value == (field.default if before is None else getattr(before, name)):
             continue
         flag = name.replace("_", "-")
         if isinstance(value, bool):

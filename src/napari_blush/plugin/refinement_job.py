@@ -8,7 +8,7 @@ from napari_blush.data_model.results import RefinementResult
 from napari_blush.errors import RefinementError
 from napari_blush.io.cryosparc import read_cryosparc
 from napari_blush.io.mrc import read_map
-from napari_blush.io.run_folder import RunWriter
+from napari_blush.io.run_settings import RunSource
 from napari_blush.io.star import read_particles
 from napari_blush.plugin.job_description import JobDescription
 from napari_blush.refine.events import (
@@ -16,8 +16,8 @@ from napari_blush.refine.events import (
     RefinementEvent,
     RunFinished,
 )
-from napari_blush.refine.keeping import RunKeeper, last_state
-from napari_blush.refine.run import run
+from napari_blush.refine.keeping import RunKeeper
+from napari_blush.refine.run_in_folder import RunRequest, opened
 from napari_blush.refine.steering import Steering
 
 
@@ -33,29 +33,24 @@ def refinement_events(
     BlushError
         In one sentence, when a file cannot be read or the run cannot start or go on.
     """
-    particles = particles_of(job.particles)
-    reference = read_map(job.reference)
-    mask = None if job.settings.solvent_mask is None else read_map(job.settings.solvent_mask)
-    with RunWriter(job.output, job.settings, particles, resume=job.resume) as writer:
+    request = RunRequest(
+        particles=particles_of(job.particles),
+        reference=read_map(job.reference) if job.branch_from is None else None,
+        output=job.output,
+        settings=job.settings,
+        source=RunSource(job.particles, job.reference),
+        resume=job.resume,
+        branch_from=job.branch_from,
+    )
+    with opened(request, steering) as (writer, events):
         for text in writer.messages:
             yield Message(text)
-        events = run(
-            job.settings,
-            particles,
-            (reference.volume, reference.voxel_size),
-            mask=None if mask is None else (mask.volume, mask.voxel_size),
-            resume_from=last_state(job.output) if job.resume else None,
-            steering=steering,
-        )
         keeper = RunKeeper(writer)
-        try:
-            for event in events:
-                keeper(event)
-                yield event
-                if isinstance(event, RunFinished):
-                    return event.result
-        finally:
-            events.close()
+        for event in events:
+            keeper(event)
+            yield event
+            if isinstance(event, RunFinished):
+                return event.result
     raise RefinementError("The run ended without a result; continue it from its run folder.")
 
 

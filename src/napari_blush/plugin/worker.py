@@ -17,7 +17,7 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from superqt.utils import WorkerBase
 
-from napari_blush.errors import BlushError
+from napari_blush.errors import BlushError, in_words
 
 log = logging.getLogger(__name__)
 
@@ -68,10 +68,10 @@ class StepWorker(WorkerBase):  # type: ignore[type-arg]
         try:
             self._drive()
         except (BlushError, OSError) as error:
-            self.failed.emit(str(error))
+            self.failed.emit(in_words(error))
         except Exception as error:
             log.exception("A background job failed")
-            self.failed.emit(sentence_of(error))
+            self.failed.emit(in_words(error))
         super().quit()  # all is said: the base class must not return None once more
 
     def _drive(self) -> None:
@@ -83,17 +83,3 @@ class StepWorker(WorkerBase):  # type: ignore[type-arg]
                     self.returned.emit(finished.value)
                     return
                 self.yielded.emit(step)
-
-
-def sentence_of(error: BaseException) -> str:
-    """Return an error that is not one of ours as a sentence with a remedy."""
-    first_line = next(iter(str(error).splitlines()), "")
-    if "out of memory" in str(error).lower() or isinstance(error, MemoryError):
-        return (
-            f"Memory ran out ({first_line or 'no detail given'}); wanted room for a batch of "
-            "images; lower the memory limit in the expert settings, or choose another device."
-        )
-    return (
-        f"The computation failed ({type(error).__name__}: {first_line}); what was finished is "
-        "kept; the full trace is in the terminal that napari was started from."
-    )

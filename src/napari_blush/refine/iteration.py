@@ -173,6 +173,8 @@ def iterate(
         made.messages,
         made.denoised,
         new.regularized_by,
+        made.automatic_cutoff_shell,
+        made.denoiser_nyquist_shell,
     )
     timing = {
         "expectation": expected - started,

@@ -34,6 +34,8 @@ class IterationMaps:
     messages: tuple[str, ...] = ()
     denoised: tuple[Tensor, Tensor] | None = None
     regularized_by: str = ""
+    automatic_cutoff_shell: int | None = None
+    denoiser_nyquist_shell: float | None = None
 
 
 def iteration_result(
@@ -79,6 +81,8 @@ def iteration_result(
         denoised_maps=denoised,
         regularized_by=maps.regularized_by,
         changes=context.changes,
+        automatic_cutoff_shell=maps.automatic_cutoff_shell,
+        denoiser_nyquist_shell=maps.denoiser_nyquist_shell,
     )
 
 

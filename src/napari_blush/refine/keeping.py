@@ -7,7 +7,7 @@ from torch import Tensor
 from napari_blush.errors import RefinementError
 from napari_blush.io.run_folder import RunWriter
 from napari_blush.io.run_history import append_history
-from napari_blush.io.run_state import last_whole_iteration, load_state
+from napari_blush.io.run_state import last_whole_iteration
 from napari_blush.refine.events import (
     IterationFinished,
     IterationStarted,
@@ -15,15 +15,13 @@ from napari_blush.refine.events import (
     RunFinished,
     RunStarted,
 )
-from napari_blush.refine.state import RefinementState, state_from_plain, state_to_plain
+from napari_blush.refine.going_on import state_at
+from napari_blush.refine.state import RefinementState, state_to_plain
 
 
 def last_state(folder: Path) -> RefinementState | None:
     """Return the state to go on from, None where no iteration is whole."""
-    if last_whole_iteration(folder) is None:
-        return None
-    _, tensors, numbers = load_state(folder)
-    return state_from_plain(tensors, numbers)
+    return None if last_whole_iteration(folder) is None else state_at(folder)
 
 
 class RunKeeper:

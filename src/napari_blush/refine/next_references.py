@@ -34,8 +34,17 @@ def next_references(
     return made
 
 
-def check_origin(state: RefinementState, regularizer: Regularizer) -> list[Message]:
+def check_origin(
+    state: RefinementState, regularizer: Regularizer, *, may_differ: bool = False
+) -> list[Message]:
     """Return what a person must know when a run goes on with another regularizer.
+
+    Parameters
+    ----------
+    state : RefinementState
+    regularizer : Regularizer
+    may_differ : bool
+        Also with other weights: the run is a branch.
 
     Raises
     ------
@@ -45,7 +54,7 @@ def check_origin(state: RefinementState, regularizer: Regularizer) -> list[Messa
     before, now = state.regularized_by, origin(regularizer)
     if before in ("", now):
         return []
-    if before.split(" ")[0] == now.split(" ")[0]:
+    if before.split(" ")[0] == now.split(" ")[0] and not may_differ:
         raise RefinementError(
             f"The references of the run to go on from were made by {before} and would now be made "
             f"by {now}; wanted the same; name the old weights with --denoiser, or start anew."

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from napari_blush.data_model.particles import Particles
-from napari_blush.data_model.results import RefinementResult
+from napari_blush.data_model.results import AppliedChange, RefinementResult
 from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.errors import RefinementError
 from napari_blush.likelihood.work_budget import BudgetInUse, WorkBudget
@@ -51,6 +51,7 @@ def run(
     *,
     mask: tuple[Tensor, float] | None = None,
     resume_from: RefinementState | None = None,
+    branched: tuple[AppliedChange, ...] | None = None,
     steering: Steering | None = None,
     regularizer: Regularizer | None = None,
 ) -> Generator[RefinementEvent, None, RefinementResult]:
@@ -70,6 +71,8 @@ def run(
         Solvent mask with values in [0, 1] and its voxel size.
     resume_from : RefinementState, optional
         A state from an ``IterationFinished`` of the same run: it goes on exactly from there.
+    branched : tuple of AppliedChange, optional
+        Given when ``resume_from`` is of another run: what is done otherwise from here on.
     steering : Steering, optional
     regularizer : Regularizer, optional
         Instead of the one that ``settings.regularizer`` names.
@@ -84,7 +87,7 @@ def run(
         if settings.threads is not None:
             torch.set_num_threads(settings.threads)
         context, start, messages = prepared_run(
-            settings, particles, reference, mask, resume_from, regularizer
+            settings, particles, reference, mask, resume_from, regularizer, branched
         )
         yield run_started(context, start)
         yield from messages
@@ -122,6 +125,7 @@ def prepared_run(
     mask: tuple[Tensor, float] | None,
     resume_from: RefinementState | None,
     regularizer: Regularizer | None,
+    branched: tuple[AppliedChange, ...] | None = None,
 ) -> tuple[RefinementContext, RefinementState, list[Message]]:
     """Check what a run is given; return its fixed part, its state, and what a person must know."""
     device = chosen_device(settings.device, RefinementError)
@@ -157,8 +161,8 @@ def prepared_run(
     if resume_from is None:
         return context, first_state(context, volume), messages
     check_state(resume_from, particles, geometry)
-    messages += check_origin(resume_from, context.regularizer)
-    return context, resume_from, messages
+    messages += check_origin(resume_from, context.regularizer, may_differ=branched is not None)
+    return replace(context, changes=branched or ()), resume_from, messages
 
 
 def run_started(context: RefinementContext, state: RefinementState) -> RunStarted:
