@@ -18,6 +18,8 @@ from napari_blush.io.mrc import MapFile
 from napari_blush.numerics.filters import low_pass
 from napari_blush.numerics.masks import soft_sphere
 from napari_blush.simulation.phantoms import random_blobs
+from napari_blush.validation.denoiser_checks import change_plot
+from napari_blush.validation.denoiser_stability import shell_change
 from napari_blush.validation.lights import Light
 
 BOX, VOXEL = 40, 3.0
@@ -58,18 +60,23 @@ def test_what_a_denoiser_adds(
     denoiser = Denoiser(BlushUNet(width=2, depth=2), WeightsRecord("x", "1", "", 3.0, 16, 2, 2))
     settings = DenoiserCheckSettings(randomize_at=20.0)
     section = validate_denoiser.tested(halves, denoiser, settings, Report())
-    assert [check.light for check in section.checks] == [light]
-    assert len(section.drawings) == 2
+    gained, confirmed = section.checks
+    assert gained.light is light
+    # Helices over all else drown what the halves have in common.
+    assert confirmed.light is (Light.RED if kind == "paints" else Light.GREEN)
+    assert len(section.drawings) == 3
 
 
 def test_the_change_of_a_map_is_drawn_by_shell(generator: torch.Generator) -> None:
     before = torch.randn(BOX, BOX, BOX, generator=generator)
-    root = ElementTree.fromstring(validate_denoiser.change_plot(before, 0.5 * before, VOXEL))
+    change = shell_change(before, 0.5 * before)
+    root = ElementTree.fromstring(change_plot(change, VOXEL, {"trailing": 6}))
     lines = [e for e in root.iter() if e.tag.endswith("polyline")]
-    amplitude, fsc = (
+    amplitude, fsc, phase = (
         [float(point.split(",")[1]) for point in line.get("points", "").split()] for line in lines
     )
     # Both are flat: amplitudes at one half, phases at one.
     assert max(amplitude) - min(amplitude) < 0.2
     assert max(fsc) - min(fsc) < 0.2
-    assert max(fsc) < min(amplitude)
+    assert max(fsc) < min(amplitude) < min(phase)
+    assert "trailing" in "".join(root.itertext())

@@ -69,6 +69,21 @@ def test_a_curve_goes_where_its_numbers_say() -> None:
     assert y2 - y1 == pytest.approx(y0 - y2, abs=0.2)
 
 
+@pytest.mark.parametrize(
+    ("y_range", "wanted"),
+    [
+        ((-0.1, 1.0), ["0", "0.5", "1"]),
+        ((0.0, 1.2), ["0", "0.5", "1"]),
+        ((3.0, 47.0), ["10", "40"]),
+    ],
+)
+def test_axes_carry_round_numbers(y_range: tuple[float, float], wanted: list[str]) -> None:
+    root = ElementTree.fromstring(drawn(Plot([Curve("c", [0, 1], [0, 1])], "x", "y", y_range)))
+    found = [e.text for e in root.iter() if e.get("text-anchor") == "end"]
+    assert set(wanted) <= set(found), found
+    assert 3 <= len(found) <= 7
+
+
 def test_a_shade_lies_about_its_curve() -> None:
     curve = Curve("c", [0.0, 1.0], [0.5, 0.5], low=[0.25, 0.0], high=[0.75, 1.0])
     root = ElementTree.fromstring(drawn(Plot([curve], "x", "y", y_range=(0.0, 1.0))))

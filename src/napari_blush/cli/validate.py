@@ -4,7 +4,7 @@ from argparse import Namespace
 
 from napari_blush.cli.report import Report
 from napari_blush.cli.validate_angles import judged_poses
-from napari_blush.cli.validate_files import finish, make_folder, read_halves
+from napari_blush.cli.validate_files import finish, make_folder, read_halves, trailing_mark
 from napari_blush.cli.validate_local import measured
 from napari_blush.cli.validate_model import write_model_files
 from napari_blush.cli.validate_resolution import judged_halves, write_curves
@@ -31,7 +31,7 @@ def execute(settings: ValidationSettings, options: Namespace) -> int:
     found = judged_halves(halves, settings.seed)
     written = write_curves(options.output, found.resolution)
     sections = [
-        half_map_section(found),
+        half_map_section(found, trailing_mark(found.resolution.fsc.corrected)),
         directional_section(directional_report(*halves.volumes, size, mask=halves.mask)),
     ]
     asked = LocalOptions(step=settings.step, seed=settings.seed)

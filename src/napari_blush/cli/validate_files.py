@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from napari_blush.cli.report import Report
-from napari_blush.conventions import Volume
+from napari_blush.conventions import Spectrum, Volume
 from napari_blush.errors import MrcFileError, RunFolderError
 from napari_blush.io.atomic import reason_of, write_bytes
 from napari_blush.io.mrc import MapFile, read_map
 from napari_blush.numerics.masks import soft_mask_from_volume
+from napari_blush.regularization.spectral_trailing import cutoff_shell
 from napari_blush.validation.lights import table_lines, worst_light
 from napari_blush.validation.report_page import Section, page
 
@@ -77,6 +78,11 @@ def check_alike(path1: Path, map1: MapFile, path2: Path, map2: MapFile) -> None:
         f"{path1} has {map1.volume.shape[-1]} voxels of {map1.voxel_size:g} A and {path2} "
         f"{map2.volume.shape[-1]} of {map2.voxel_size:g} A; wanted one grid; check the paths."
     )
+
+
+def trailing_mark(corrected: Spectrum) -> dict[str, int]:
+    """Return where spectral trailing ends denoised references at this FSC, as a mark of a plot."""
+    return {"trailing": cutoff_shell(corrected.cpu())}
 
 
 def make_folder(folder: Path) -> None:

@@ -7,7 +7,13 @@ from argparse import Namespace
 from pathlib import Path
 
 from napari_blush.cli.report import Report
-from napari_blush.cli.validate_files import HalfMapFiles, finish, make_folder, read_halves
+from napari_blush.cli.validate_files import (
+    HalfMapFiles,
+    finish,
+    make_folder,
+    read_halves,
+    trailing_mark,
+)
 from napari_blush.data_model.tool_settings import PostprocessSettings
 from napari_blush.validation.emdb_xml import write_fsc_xml
 from napari_blush.validation.half_map_checks import HalfMapReport, half_map_report
@@ -36,7 +42,8 @@ def execute(settings: PostprocessSettings, options: Namespace) -> int:
         *write_postprocess(options.output, resolution, names),
         *write_curves(options.output, resolution),
     ]
-    return finish(Report(), options.output, "Resolution", [half_map_section(found)], written)
+    section = half_map_section(found, trailing_mark(resolution.fsc.corrected))
+    return finish(Report(), options.output, "Resolution", [section], written)
 
 
 def judged_halves(halves: HalfMapFiles, seed: int) -> HalfMapReport:

@@ -71,6 +71,15 @@ class DenoiserCheckSettings(MaskedMapSettings):
     particle_diameter: float | None = Field(
         None, gt=0, description="Diameter of the particle in A; default: the sphere in the box."
     )
+    steadiness: bool = Field(
+        True,
+        description="Denoise also again and again, and after movements of the network's grid: a "
+        "dozen maps more.",
+    )
+    passes: int = Field(5, ge=2, le=50, description="Times that a map is denoised in a row.")
+    other_denoiser: str | None = Field(
+        None, description="Weights to compare with: a name of 'weights list', or a file."
+    )
     device: Device = Field("auto", description="Where to compute.")
     threads: int | None = Field(None, ge=1, description="CPU threads; default: all cores.")
 

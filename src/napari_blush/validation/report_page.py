@@ -6,7 +6,7 @@ The page is one file without scripts, fonts or images from elsewhere: it can be 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from math import cos, isfinite, pi, sin
+from math import ceil, cos, floor, isfinite, log10, pi, sin
 
 from napari_blush.validation.lights import Check, Light, worst_light
 
@@ -123,6 +123,7 @@ def drawn(plot: Plot) -> str:
         return right, down
 
     parts = [_axes(plot, at, low, high)]
+    legend = []
     for i, curve in enumerate(plot.curves):
         color = _COLORS[i % len(_COLORS)]
         dash = ' stroke-dasharray="5 4"' if curve.dashed else ""
@@ -139,12 +140,24 @@ def drawn(plot: Plot) -> str:
                 f"{dash}/>"
             )
         y = _TOP + 14 * i + 4
-        parts.append(
+        legend.append(
             f'<line x1="{_WIDTH - 190}" x2="{_WIDTH - 170}" y1="{y}" y2="{y}" stroke="{color}" '
             f'stroke-width="2"{dash}/><text x="{_WIDTH - 164}" y="{y + 4}">'
             f"{escape(curve.name)}</text>"
         )
-    return _svg(_WIDTH, _HEIGHT, "".join(parts))
+    paper = (
+        f'<rect x="{_WIDTH - 194}" y="{_TOP - 6}" width="194" height="{14 * len(legend) + 4}" '
+        'fill="#fff" fill-opacity="0.8"/>'
+    )
+    return _svg(_WIDTH, _HEIGHT, "".join([*parts, paper, *legend]))
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """Return the round numbers between two, six at most."""
+    rough = (high - low) / 5
+    decade = 10.0 ** floor(log10(rough))
+    step = next(factor * decade for factor in (1, 2, 5, 10) if factor * decade >= 0.999 * rough)
+    return [i * step for i in range(ceil(low / step - 1e-9), floor(high / step + 1e-9) + 1)]
 
 
 def _axes(
@@ -159,10 +172,10 @@ def _axes(
         parts.append(
             f'<text x="{right:.1f}" y="{down + 16:.1f}" text-anchor="middle">{label}</text>'
         )
-        y = bottom + (top - bottom) * i / 5
+    for y in _ticks(bottom, top):
         left, height = at(low, y)
         parts.append(
-            f'<text x="{left - 6:.1f}" y="{height + 4:.1f}" text-anchor="end">{y:.2g}</text>'
+            f'<text x="{left - 6:.1f}" y="{height + 4:.1f}" text-anchor="end">{y:.4g}</text>'
         )
     for name, y in {"": max(bottom, 0.0), **plot.levels}.items():
         (x1, height), (x2, _) = at(low, y), at(high, y)

@@ -55,8 +55,11 @@ def fsc_plot(
     return drawn(Plot(lines, _AXIS, "FSC", levels=given, marks=at, angstrom=True))
 
 
-def half_map_section(found: HalfMapReport) -> Section:
-    """Return resolution, mask and solvent, with the curves and the Guinier fit's figure."""
+def half_map_section(found: HalfMapReport, marks: dict[str, int] | None = None) -> Section:
+    """Return resolution, mask and solvent, with the curves and the Guinier fit's figure.
+
+    ``marks`` names shells, such as where spectral trailing ends references.
+    """
     report = found.resolution
     curves = {
         "corrected": report.fsc.corrected,
@@ -79,6 +82,7 @@ def half_map_section(found: HalfMapReport) -> Section:
         from_shell=report.fsc.randomized_from_shell,
         dashed=("phases random", "solvent"),
         shades=shades,
+        marks=marks,
     )
     fitted = (
         f"B-factor of the Guinier fit {report.guinier.b_factor:.0f} Å² (R² "
@@ -192,6 +196,7 @@ def verdict_section(
     more: dict[str, Spectrum | None] | None = None,
     checks: Sequence[Check] = (),
     notes: Sequence[str] = (),
+    marks: dict[str, int] | None = None,
 ) -> Section:
     """Return both FSC families of a phase randomization, drawn together."""
     curves: dict[str, Spectrum | None] = {
@@ -201,7 +206,11 @@ def verdict_section(
         **(more or {}),
     }
     drawing = fsc_plot(
-        curves, voxel_size, from_shell=verdict.from_shell, dashed=("FSC_n", *(more or {}))
+        curves,
+        voxel_size,
+        from_shell=verdict.from_shell,
+        dashed=("FSC_n", *(more or {})),
+        marks=marks,
     )
     return Section(title, [verdict.check, *checks], [drawing], notes)
 
