@@ -1,22 +1,16 @@
-"""The dock that denoises a map once: a layer or a file in, new layers out."""
+"""The dock that denoises a map, or two half-maps, once: layers in, new layers out."""
 
 from collections.abc import Generator
-from functools import partial
 from typing import Any
 
-import numpy as np
-from qtpy.QtCore import QTimer
 from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import (
-    QComboBox,
-    QCompleter,
+    QCheckBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
-    QLineEdit,
-    QProgressBar,
     QPushButton,
-    QScrollArea,
+    QSpinBox,
     QVBoxLayout,
     QWidget,
 )
@@ -24,15 +18,24 @@ from qtpy.QtWidgets import (
 from napari_blush.data_model.denoise_settings import DenoiseSettings
 from napari_blush.errors import BlushError, SettingsError
 from napari_blush.plugin.layer_grid import grid_of
-from napari_blush.plugin.loading import load_in_background, run_in_background
+from napari_blush.plugin.loading import load_in_background
+from napari_blush.plugin.preferences import current_preferences
+from napari_blush.plugin.widgets.denoised_layers import DenoisedLayers, Source
+from napari_blush.plugin.widgets.job_bar import JobBar
+from napari_blush.plugin.widgets.labelled_slider import LabelledSlider
+from napari_blush.plugin.widgets.layer_choice import LayerChoice, is_map
 from napari_blush.plugin.widgets.path_field import PathField, Wanted
 from napari_blush.plugin.widgets.refinement_inputs import MAPS
+from napari_blush.plugin.widgets.scrolled import in_scroll_area
 from napari_blush.plugin.widgets.settings_form import SettingsForm
-from napari_blush.plugin.worker import StepWorker
+from napari_blush.plugin.widgets.weights_choice import WeightsChoice
 
-BASIC = ("denoiser", "mode", "particle_diameter", "device")
-_WIDTH = 340
-_BAR_STEPS = 1000
+BASIC = ("mode", "particle_diameter", "device")
+ASKED_ELSEWHERE = ("denoiser", "mask", "voxel_size", "network_mask", "difference", "threads")
+MOST_RECYCLES = 5
+"""As many as the network was trained for."""
+
+_KEPT = ("scale", "units", "translate", "contrast_limits", "iso_threshold", "blending")
 
 
 class DenoiseWidget(QWidget):
@@ -48,129 +51,187 @@ class DenoiseWidget(QWidget):
         super().__init__()
         self._viewer = viewer = napari_viewer
         self._engine: Any = None
-        self._worker: StepWorker | None = None
-        self._source: dict[str, Any] = {}
-        self._is_open = True
-        self.layer = QComboBox()
-        self.layer.setSizeAdjustPolicy(
-            QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
-        )
+        self._job: Any = None
+        self.layer = LayerChoice(viewer.layers, is_map)
+        self.other_half = LayerChoice(viewer.layers, is_map, nothing="none")
+        self.mask_layer = LayerChoice(viewer.layers, is_map, nothing="sphere")
         self.file = PathField(Wanted.FILE, MAPS, lambda: list(viewer.layers), self)
-        self.file.setToolTip("A map that is no layer yet; it is opened first")
         self.open = QPushButton("Open")
+        self.weights = WeightsChoice(self)
+        self.recycles = QSpinBox()
+        self.recycles.setRange(0, MOST_RECYCLES)
+        self.trailing = QCheckBox("Cut off where the halves stop to agree")
         self.form: SettingsForm[DenoiseSettings] = SettingsForm(
-            DenoiseSettings, BASIC, left_out=("network_mask", "difference"), parent=self
+            DenoiseSettings, BASIC, left_out=ASKED_ELSEWHERE, parent=self
         )
+        self.preview = QPushButton("Preview")
         self.start = QPushButton("Denoise")
-        self.cancel = QPushButton("Cancel")
-        self.bar = QProgressBar()
-        self.bar.setRange(0, _BAR_STEPS)
-        self.state = QLabel("Loading PyTorch…")
-        self.state.setWordWrap(True)
+        self.jobs = JobBar(_in_words, self)
+        self.strength = LabelledSlider("Strength", 0, 100, 100, "{} %", self)
+        self.recycle = LabelledSlider("Recycle", 0, 0, 0, "{}", self)
+        self.made = DenoisedLayers(viewer, self.jobs.say)
+        self._set_up()
         self._lay_out()
         self._connect()
-        self._list_layers()
-        self._loader = load_in_background(["denoise_job"], self._loaded, self._say)
+        self.jobs.say("Loading PyTorch…")
+        self._loader = load_in_background(["denoise_job"], self._loaded, self.jobs.say)
         self._refresh()
 
     @property
     def is_busy(self) -> bool:
         """Whether a map is being denoised."""
-        return self._worker is not None
+        return self.jobs.is_busy
 
     def press_start(self) -> None:
-        """Denoise the chosen layer with the settings of the form."""
-        try:
-            layer = self._chosen()
-            settings = self.form.value()
-            attributes = {"scale": layer.scale, "units": layer.units, "translate": layer.translate}
-            values = np.array(layer.data, dtype=np.float32)
-            voxel_size, _ = grid_of(layer.name, values.shape, attributes)
-        except BlushError as error:
-            self._say(str(error))
+        """Denoise the chosen maps into new layers."""
+        asked = self._asked()
+        if asked is None:
             return
-        self._source = {"name": layer.name, "blending": layer.blending, **attributes}
-        self._source.update(contrast_limits=layer.contrast_limits, iso=layer.iso_threshold)
-        engine = self._engine
+        sources, request = asked
+        job = self._engine.DenoiseJob(request)
+        self.recycle.set_most(request.n_recycles, request.n_recycles)
 
         def steps() -> Generator[Any, None, Any]:
-            return (yield from engine.denoised_layer(values, voxel_size, settings))
+            return (yield from job.whole())
 
-        self.bar.setValue(0)
-        self._say(f"Denoising {layer.name}…")
-        self._worker = run_in_background(steps, self._done, self._say, self._step, self._over)
-        self._refresh()
+        def done(found: Any) -> None:
+            self.jobs.say(_summary("Denoised", found))
+            self.made.show(*self._shown())  # what is set by now
+            self.made.add(sources, found)
+
+        self.jobs.start(steps, done, f"Denoising {' and '.join(s.name for s in sources)}…")
+
+    def press_preview(self) -> None:
+        """Denoise what is in the middle of the view, with few blocks and without recycling."""
+        asked = self._asked()
+        if asked is None:
+            return
+        sources, request = asked
+        if self._job is None or not _is_same(self._job.request, request):
+            self._job = self._engine.DenoiseJob(request)
+        job, center = self._job, self._middle_of_view()
+
+        def steps() -> Generator[Any, None, Any]:
+            return (yield from job.preview(center))
+
+        def done(found: Any) -> None:
+            self.jobs.say(_summary("Preview", found))
+            self.made.add_part(sources[0], found)
+
+        self.jobs.start(steps, done, "Denoising the middle of the view…")
 
     def press_cancel(self) -> None:
         """Stop within a batch of blocks; no layer is made."""
-        if self._worker is not None:
-            self._worker.quit()
-            self._say("Cancelled.")
+        self.jobs.press_cancel()
 
     def closeEvent(self, event: QCloseEvent | None) -> None:
         """Stop with the dock."""
         self._loader.quit()
-        if self._worker is not None:
-            self._worker.quit()
-        for name in ("inserted", "removed", "reordered"):
-            getattr(self._viewer.layers.events, name).disconnect(self._list_layers)
-        self._is_open = False
+        self.jobs.press_cancel()
+        self.made.leave()
+        for choice in (self.layer, self.other_half, self.mask_layer):
+            choice.leave()
         super().closeEvent(event)
+
+    def _asked(self) -> tuple[list[Source], Any] | None:
+        """Return the chosen maps and what is asked of them; say what is wrong with None."""
+        try:
+            layers = [self.layer.wanted_layer("map")]
+            other, mask = self.other_half.layer(), self.mask_layer.layer()
+            if other is not None and other is not layers[0]:
+                layers.append(other)
+            grids = [_grid(layer) for layer in [*layers, *([] if mask is None else [mask])]]
+            _check_alike(grids)
+            settings = self.form.value().model_copy(update={"denoiser": self.weights.value()})
+        except BlushError as error:
+            self.jobs.say(str(error))
+            return None
+        request = self._engine.DenoiseRequest(
+            tuple(layer.data for layer in layers),
+            grids[0][1],
+            settings,
+            mask=None if mask is None else mask.data,
+            n_recycles=self.recycles.value(),
+            trailing=self.trailing.isChecked() and len(layers) > 1,
+        )
+        sources = [
+            Source(layer.name, {name: getattr(layer, name) for name in _KEPT}) for layer in layers
+        ]
+        return sources, request
+
+    def _middle_of_view(self) -> tuple[float, float, float]:
+        """Return the voxel that is shown in the middle of the canvas."""
+        dims, layer = self._viewer.dims, self.layer.wanted_layer("map")
+        at = list(dims.point)
+        for axis, value in zip(
+            dims.displayed, self._viewer.scene.camera.center[-dims.ndisplay :], strict=True
+        ):
+            at[axis] = value
+        z, y, x = (float(place) for place in layer.world_to_data(at)[-3:])
+        return z, y, x
+
+    def _set_up(self) -> None:
+        chosen = current_preferences()
+        defaults = {**chosen.settings, "batch_size": chosen.denoise_batch}
+        self.form.set_value(DenoiseSettings(**defaults))
+        tips = {
+            self.other_half: "The other half-map: it is denoised too, and tells where to cut off",
+            self.mask_layer: "Where there is something; default: the sphere of the particle",
+            self.file: "A map that is no layer yet; it is opened first",
+            self.recycles: "How often the denoised map is denoised again; all are kept",
+            self.trailing: "Spectral trailing, from the FSC of the two halves without a mask",
+            self.preview: "Denoise the middle of the view only, once",
+            self.strength: "Between the map as it came and denoised; acts on what was made last",
+            self.recycle: "Which of the recycled maps is shown",
+        }
+        for widget, tip in tips.items():
+            widget.setToolTip(tip)
 
     def _lay_out(self) -> None:
         page = QWidget()
         column = QVBoxLayout(page)
         grid = QGridLayout()
-        grid.addWidget(QLabel("Layer"), 0, 0)
-        grid.addWidget(self.layer, 0, 1, 1, 2)
-        grid.addWidget(QLabel("or file"), 1, 0)
-        grid.addWidget(self.file, 1, 1)
-        grid.addWidget(self.open, 1, 2)
+        grid.setColumnStretch(1, 1)
+        rows: list[tuple[str, QWidget]] = [
+            ("Map", self.layer),
+            ("Other half", self.other_half),
+            ("Mask", self.mask_layer),
+            ("Weights", self.weights),
+            ("Recycles", self.recycles),
+        ]
+        for row, (text, widget) in enumerate(rows):
+            grid.addWidget(QLabel(text), row, 0)
+            grid.addWidget(widget, row, 1, 1, 2)
+        grid.addWidget(QLabel("Open a file"), len(rows), 0)
+        grid.addWidget(self.file, len(rows), 1)
+        grid.addWidget(self.open, len(rows), 2)
         buttons = QHBoxLayout()
+        buttons.addWidget(self.preview)
         buttons.addWidget(self.start)
-        buttons.addWidget(self.cancel)
         column.addLayout(grid)
+        column.addWidget(self.trailing)
         column.addWidget(self.form)
         column.addLayout(buttons)
-        column.addWidget(self.bar)
-        column.addWidget(self.state)
+        column.addWidget(self.jobs)
+        column.addWidget(self.strength)
+        column.addWidget(self.recycle)
         column.addStretch()
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-        scroll.setWidget(page)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll)
-        self.setMinimumWidth(_WIDTH)
+        in_scroll_area(self, page)
 
     def _connect(self) -> None:
+        self.preview.clicked.connect(lambda: self.press_preview())
         self.start.clicked.connect(lambda: self.press_start())
-        self.cancel.clicked.connect(lambda: self.press_cancel())
         self.open.clicked.connect(lambda: self._open_file())
         self.file.changed.connect(self._refresh)
         self.form.value_changed.connect(lambda _: self._refresh())
-        self.layer.currentIndexChanged.connect(lambda _: self._refresh())
-        for name in ("inserted", "removed", "reordered"):
-            getattr(self._viewer.layers.events, name).connect(self._list_layers)
+        self.jobs.changed.connect(self._refresh)
+        for choice in (self.layer, self.other_half):
+            choice.changed.connect(self._refresh)
+        for slider in (self.strength, self.recycle):
+            slider.changed.connect(lambda: self.made.show(*self._shown()))
 
-    def _list_layers(self, *_: Any) -> None:
-        chosen = self.layer.currentText()
-        self.layer.blockSignals(True)
-        self.layer.clear()
-        maps = [layer.name for layer in self._viewer.layers if _is_map(layer)]
-        self.layer.addItems(maps[::-1])
-        if chosen in maps:
-            self.layer.setCurrentText(chosen)
-        self.layer.blockSignals(False)
-        self._refresh()
-
-    def _chosen(self) -> Any:
-        name = self.layer.currentText()
-        for layer in self._viewer.layers:
-            if layer.name == name:
-                return layer
-        raise SettingsError("No map is chosen; wanted an image layer; open a map first.")
+    def _shown(self) -> tuple[float, int]:
+        return self.strength.value() / 100, self.recycle.value()
 
     def _open_file(self) -> None:
         path = self.file.value()
@@ -179,72 +240,63 @@ class DenoiseWidget(QWidget):
         try:
             (layer, *_) = self._viewer.open(str(path), plugin="napari-blush")
         except Exception as error:  # noqa: BLE001  napari wraps ours in many kinds
-            self._say(f"{path} cannot be opened: {error}")
+            self.jobs.say(f"{path} cannot be opened: {error}")
             return
         self._viewer.dims.ndisplay = 3
-        self.layer.setCurrentText(layer.name)
+        self.layer.choose(layer)
 
     def _loaded(self, modules: list[Any]) -> None:
         (self._engine,) = modules
-        names = [weights.name for weights in self._engine.usable_weights()]
-        edit = self.form.editors["denoiser"].native
-        if isinstance(edit, QLineEdit):
-            edit.setCompleter(QCompleter(["default", *names], edit))
-        known = ", ".join(names) or "none; import some with 'napari-blush weights import'"
-        edit.setToolTip(f"{edit.toolTip()}\nHere: {known}.")
-        self._say("Ready.")
+        self.weights.offer([weights.name for weights in self._engine.usable_weights()])
+        self.jobs.say("Ready.")
         self._refresh()
 
     def _refresh(self) -> None:
-        ready = self._engine is not None and self.layer.count() > 0 and not self.form.problems()
-        self.start.setEnabled(ready and not self.is_busy)
-        self.cancel.setEnabled(self.is_busy)
-        self.form.setEnabled(not self.is_busy)
-        self.bar.setVisible(self.is_busy)
+        is_ready = self._engine is not None and self.layer.layer() is not None
+        is_ready = is_ready and not self.form.problems() and not self.is_busy
+        for button in (self.start, self.preview):
+            button.setEnabled(is_ready)
+        for widget in (self.form, self.weights, self.recycles):
+            widget.setEnabled(not self.is_busy)
+        other = self.other_half.layer()
+        self.trailing.setEnabled(other is not None and other is not self.layer.layer())
         self.open.setEnabled(self.file.value() is not None and not self.file.problem())
 
-    def _step(self, progress: Any) -> None:
-        self.bar.setValue(round(_BAR_STEPS * progress.done / max(progress.total, 1)))
-        self.bar.setFormat(f"block {progress.done} of {progress.total}")
 
-    def _done(self, found: Any) -> None:
-        words = [f"Denoised on {found.device} with {found.weights.partition(',')[0]}."]
-        self._say(" ".join([*words, *found.messages]))
-        # In a turn of its own: nothing else may change the layers before the canvas is drawn.
-        QTimer.singleShot(0, partial(self._add_layers, found))
-
-    def _add_layers(self, found: Any) -> None:
-        if not self._is_open:
-            return
-        source = dict(self._source)
-        name, iso = source.pop("name"), source.pop("iso")
-        metadata = {"weights": found.weights, "source": name}
-        self._viewer.add_image(
-            found.denoised,
-            **{**source, "name": f"{name} · denoised, for alignment only", "iso_threshold": iso},
-            rendering="iso",
-            colormap="bop blue",
-            metadata=metadata,
-        )
-        limits = self._engine.CHANGE_LIMITS
-        self._viewer.add_image(
-            found.change,
-            **{**source, "contrast_limits": limits, "blending": "additive"},
-            name=f"{name} · change (sigma)",
-            colormap=self._engine.CHANGE_COLORS,
-            rendering="translucent",
-            visible=False,
-            metadata=metadata,
-        )
-
-    def _over(self) -> None:
-        self._worker = None
-        self._refresh()
-
-    def _say(self, text: str) -> None:
-        self.state.setText(text)
+def _grid(layer: Any) -> tuple[tuple[int, ...], float]:
+    attributes = {"scale": layer.scale, "units": layer.units, "translate": layer.translate}
+    return layer.data.shape, grid_of(layer.name, layer.data.shape, attributes)[0]
 
 
-def _is_map(layer: Any) -> bool:
-    shape = getattr(layer.data, "shape", ())
-    return type(layer).__name__ == "Image" and len(shape) == 3 and len(set(shape)) == 1
+def _check_alike(grids: list[tuple[tuple[int, ...], float]]) -> None:
+    """Refuse maps that are not on one grid."""
+    (shape, voxel), *others = grids
+    for other_shape, other_voxel in others:
+        if other_shape != shape or abs(other_voxel / voxel - 1) > 1e-3:
+            raise SettingsError(
+                f"Given maps of {shape[0]} voxels of {voxel:g} A and {other_shape[0]} of "
+                f"{other_voxel:g} A; wanted one grid; choose other layers."
+            )
+
+
+def _is_same(before: Any, now: Any) -> bool:
+    """Return whether a job that was made ready for one request serves another."""
+    arrays = (*before.maps, before.mask), (*now.maps, now.mask)
+    return (
+        len(arrays[0]) == len(arrays[1])
+        and all(a is b for a, b in zip(*arrays, strict=True))
+        and (before.voxel_size, before.settings, before.trailing)
+        == (now.voxel_size, now.settings, now.trailing)
+    )
+
+
+def _in_words(progress: Any) -> tuple[float, str]:
+    fraction = progress.done / max(progress.total, 1)
+    return fraction, f"block {progress.done} of {progress.total}" if progress.total > 1 else ""
+
+
+def _summary(what: str, found: Any) -> str:
+    where = "the CPU" if found.device == "cpu" else found.device
+    weights = found.weights.partition(",")[0]
+    words = f"{what} in {found.seconds:.1f} s on {where}, {weights}."
+    return " ".join([words, *found.messages])
