@@ -38,8 +38,10 @@ def score(data: Dataset, folder: Path) -> dict[str, Any]:
     if data.truth_poses is not None:
         files += [folder / "run_data.star", data.folder / data.truth_poses]
     _, program = judge()
-    command = [sys.executable, str(program), *map(str, files), "--sym", data.symmetry]
-    printed = subprocess.run(command, capture_output=True, text=True, check=False)
+    paths = [str(file.resolve()) for file in files]
+    command = [sys.executable, str(program), *paths, "--sym", data.symmetry]
+    # Image names in run_data.star are relative to the folder of the data set.
+    printed = subprocess.run(command, cwd=data.folder, capture_output=True, text=True, check=False)
     if printed.returncode != 0:
         raise SystemExit(f"{' '.join(command)} failed:\n{printed.stderr}")
     result: dict[str, Any] = json.loads(printed.stdout)
