@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 
+from napari_blush.cli.main import main
 from napari_blush.errors import RunFolderError
 from napari_blush.io.mrc import write_map
 from napari_blush.io.run_history import read_history
@@ -149,6 +150,19 @@ def test_a_run_that_is_not_over_has_no_final_map(folder) -> None:
     assert "resolution of the final map" not in text
     (folder / "failure.json").write_text('{"reason": "The disk is full."}')
     assert "Ended after iteration 2: The disk is full." in run_page(folder)
+
+
+def test_the_command_line_writes_the_page(folder, tmp_path, capsys) -> None:
+    page = tmp_path / "elsewhere" / "page.html"
+    assert main(["report", str(folder)]) == 0
+    assert main(["report", str(folder), "--output", str(page)]) == 0
+    own = folder / "report.html"
+    assert page.read_text() == own.read_text() == run_page(folder)
+    assert capsys.readouterr().out == f"Wrote {own}\nWrote {page}\n"
+    page.unlink()
+    assert main(["report", str(tmp_path), "--output", str(page)]) == 1
+    assert "wanted the folder of a run" in capsys.readouterr().err
+    assert not page.exists()
 
 
 def test_what_is_no_run_is_refused_in_words(folder, tmp_path) -> None:

@@ -203,6 +203,13 @@ def _relion_python_blush_files(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _report_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="DIR", help="folder of a refinement")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="page to write; default: DIR/report.html"
+    )
+
+
 def _train_prepare_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "sources",
@@ -272,6 +279,13 @@ COMMANDS: dict[str, Command] = {
         settings=SimulationSettings,
         add_files=_simulate_files,
         aliases={"box_size": "--box"},
+    ),
+    "report": Command(
+        summary="Write a run as one page of HTML: curves, slices, views, settings, methods",
+        usage="DIR",
+        module="napari_blush.cli.run_report",
+        settings=Settings,
+        add_files=_report_files,
     ),
     "reconstruct": Command(
         summary="Reconstruct maps from particles whose poses are known",

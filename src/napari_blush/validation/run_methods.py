@@ -1,5 +1,6 @@
 """The methods paragraph of a run, in words that follow its settings, and what it cites."""
 
+import re
 from dataclasses import dataclass
 
 from napari_blush.validation.run_facts import RunFacts
@@ -34,8 +35,8 @@ _HEALPIX = Citation(
 )
 _BLUSH = Citation(
     "Kimanius, D., Jamali, K., Wilkinson, M. E., Lövestam, S., Velazhahan, V., Nakane, T. & "
-    "Scheres, S. H. W. (2024). Data-driven regularization lowers the size barrier of cryo-EM structure "
-    "determination. Nat. Methods 21, 1216–1221.",
+    "Scheres, S. H. W. (2024). Data-driven regularization lowers the size barrier of cryo-EM "
+    "structure determination. Nat. Methods 21, 1216–1221.",
     "https://doi.org/10.1038/s41592-024-02304-8",
 )
 _NOISE = Citation(
@@ -66,8 +67,8 @@ def methods(run: RunFacts) -> tuple[str, list[Citation]]:
     own = Citation(_OWN.text.format(version=version).replace("  ", " "))
     sentences = [
         f"{run.n_particles} particle images ({run.box_size} px of {run.voxel_size:g} Å) were "
-        f"refined with napari-blush {version} {cite(own)}, which follows the gold-standard refinement of "
-        f"RELION {cite(_RELION, _GOLD)} with independent half-sets.",
+        f"refined with napari-blush {version} {cite(own)}, which follows the gold-standard "
+        f"refinement of RELION {cite(_RELION, _GOLD)} with independent half-sets.",
         _start(run),
         _search(run, cite(_HEALPIX)),
         _references(run, cite(_BLUSH) if _is_blush(run) else ""),
@@ -144,10 +145,16 @@ def _references(run: RunFacts, blush: str) -> str:
         f"{1 - settings.denoiser_strength:g}."
     )
     return (
-        f"After each iteration both half-maps were denoised by a network (Blush regularization "
-        f"{blush}; {run.regularizer}). The denoised maps were references for the alignment of the "
-        f"next iteration {trailing}.{strength} Half-maps, FSC and final map were never denoised."
+        "After each iteration both half-maps were denoised by a network (Blush regularization "
+        f"{blush}; {_short(run.regularizer)}). The denoised maps were references for the "
+        f"alignment of the next iteration {trailing}.{strength} Half-maps, FSC "
+        "and final map were never denoised."
     )
+
+
+def _short(regularizer: str) -> str:
+    """Return a regularizer with the beginning of its checksum, which tells weights apart."""
+    return re.sub(r"(sha256 [0-9a-f]{12})[0-9a-f]+", r"\1", regularizer)
 
 
 def _steering(run: RunFacts) -> list[str]:

@@ -162,29 +162,28 @@ def _fsc(run: RunFacts) -> str:
     names = {"corrected": "corrected", "masked": "masked", "unmasked": "unmasked"}
     curves = [_fsc_curve(run, last, key, name) for key, name in names.items()]
     curves.append(_fsc_curve(run, last, "phase_randomized", "phases random", dashed=True))
-    marks = _cutoffs(run)
     middle = run.history[len(run.history) // 2]
     course = [
         _fsc_curve(run, line, "corrected", f"iteration {line['iteration']}")
         for line in {line["iteration"]: line for line in (run.history[0], middle, last)}.values()
     ]
     return (
-        _drawing(run, curves, marks)
-        + _drawing(run, course, {})
+        _drawing(run, curves)
+        + _drawing(run, course)
         + _note(
-            "Above: the last iteration. Below: the corrected curve of the first, a middle and the last "
-            "iteration; each looked only so far as its images were compared."
+            "Above: the last iteration. Below: the corrected curve of the first, a middle and the "
+            "last iteration; each looked only so far as its images were compared. "
+            f"{_cutoff(run)}"
         )
     )
 
 
-def _drawing(run: RunFacts, curves: list[Curve], marks: dict[str, float]) -> str:
+def _drawing(run: RunFacts, curves: list[Curve]) -> str:
     plot = Plot(
         curves,
         "resolution in Å",
         "FSC",
         levels={"0.143": FSC_GOLD_STANDARD, "0.5": 0.5},
-        marks=marks,
         angstrom=True,
     )
     return f"<p>{drawn(plot)}</p>"
@@ -198,10 +197,12 @@ def _fsc_curve(
     return Curve(name, [shell / edge for shell in range(len(values))], values, dashed)
 
 
-def _cutoffs(run: RunFacts) -> dict[str, float]:
-    """Return where references were last cut off; the final iteration makes none."""
+def _cutoff(run: RunFacts) -> str:
+    """Say where references were last cut off; the final iteration makes none."""
     shells = [line["cutoff_shell"] for line in run.history if line.get("cutoff_shell")]
-    return {"references end": shells[-1] / (run.box_size * run.voxel_size)} if shells else {}
+    if not shells:
+        return ""
+    return f"References were last cut off at {run.box_size * run.voxel_size / shells[-1]:.2f} Å."
 
 
 def _course(run: RunFacts) -> str:
