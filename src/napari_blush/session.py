@@ -32,8 +32,11 @@ from napari_blush.refine.events import (
     RunFinished,
     RunStarted,
 )
-from napari_blush.refine.iteration_result import NO_ACCURACY
-from napari_blush.refine.schedule import fine_step_deg
+from napari_blush.refine.kept_run import IterationRead as IterationRead
+from napari_blush.refine.kept_run import IterationSummary as IterationSummary
+from napari_blush.refine.kept_run import KeptEvent, KeptIteration, Standing, summary_of
+from napari_blush.refine.kept_run import RunLeft as RunLeft
+from napari_blush.refine.kept_run import RunReopened as RunReopened
 from napari_blush.refine.state import RefinementState
 from napari_blush.refine.steering import Steering
 
@@ -46,6 +49,7 @@ class RunStatus(StrEnum):
     IDLE = "idle"
     RUNNING = "running"
     PAUSED = "paused"
+    FOLLOWED = "followed"
     FINISHED = "finished"
     CANCELLED = "cancelled"
     FAILED = "failed"
@@ -73,54 +77,17 @@ class RunFailed:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class IterationSummary:
-    """One iteration in numbers, for plots and lists.
+SessionEvent: TypeAlias = (
+    RefinementEvent | RunPaused | RunResumed | RunCancelled | RunFailed | KeptEvent
+)
+"""What a run says, what happens to it from outside, and what its folder has kept."""
 
-    Parameters
-    ----------
-    iteration : int
-    resolution_angstrom : float
-    accuracy_deg : float or None
-        Estimated error of the rotations; None before the first estimate.
-    step_deg : float
-        Angular step of the last pass.
-    average_p_max : float
-    seconds : float
-        Without pauses.
-    current_size : int
-        Pixels of the images that were compared.
-    changed : tuple of str
-        What the person changed that took effect in it.
-    """
-
-    iteration: int
-    resolution_angstrom: float
-    accuracy_deg: float | None
-    step_deg: float
-    average_p_max: float
-    seconds: float
-    current_size: int
-    changed: tuple[str, ...] = ()
-
-
-def summary_of(result: IterationResult) -> IterationSummary:
-    """Return the numbers of a whole iteration."""
-    accuracy = result.accuracy.rotation_deg
-    return IterationSummary(
-        iteration=result.iteration,
-        resolution_angstrom=result.resolution_angstrom,
-        accuracy_deg=accuracy if accuracy < NO_ACCURACY.rotation_deg else None,
-        step_deg=fine_step_deg(result.sampling),
-        average_p_max=result.average_p_max,
-        seconds=result.seconds,
-        current_size=result.current_size,
-        changed=tuple(change.what for change in result.changes),
-    )
-
-
-SessionEvent: TypeAlias = RefinementEvent | RunPaused | RunResumed | RunCancelled | RunFailed
-"""What a run says, and what happens to it from outside."""
+_STATUS_OF = {
+    Standing.GOING_ON: RunStatus.FOLLOWED,
+    Standing.FINISHED: RunStatus.FINISHED,
+    Standing.STOPPED: RunStatus.CANCELLED,
+    Standing.FAILED: RunStatus.FAILED,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +230,57 @@ class RefinementSession:
                     "progress": StageProgress("finished", 1, 1),
                     "result": result,
                 }
+            case RunReopened() | IterationRead() | RunLeft():
+                return self._changes_of_kept(event)
         return self._changes_of_iteration(event)
+
+    def _changes_of_kept(self, event: KeptEvent) -> dict[str, Any]:
+        if isinstance(event, RunReopened):
+            return self._reopened(event)
+        if isinstance(event, IterationRead):
+            return self._read(event)
+        told = Message(event.text, warning=event.standing is Standing.FAILED)
+        return {"status": _STATUS_OF[event.standing], "messages": (*self.messages, told)}
+
+    def _reopened(self, event: RunReopened) -> dict[str, Any]:
+        """Return all fields anew, but for the maps, which the folder has."""
+        kept = event.iterations
+        last = kept[-1].summary.iteration if kept else 0
+        gone = ("half_maps", "references", "denoised_maps", "last_result", "result")
+        failed = event.standing is Standing.FAILED
+        return {
+            **dict.fromkeys(gone),
+            **(_of_kept(kept[-1]) if kept else {}),
+            "is_last": False,
+            "progress": StageProgress(),
+            "state": event.state,
+            "poses": None if event.state is None else event.state.poses,
+            "messages": (Message(event.text, warning=failed),),
+            "fsc_history": {one.summary.iteration: one.fsc for one in kept},
+            "resolution_history": {
+                one.summary.iteration: one.summary.resolution_angstrom for one in kept
+            },
+            "summaries": {one.summary.iteration: one.summary for one in kept},
+            "run": event.run,
+            "iteration": last,
+            "status": _STATUS_OF[event.standing],
+        }
+
+    def _read(self, event: IterationRead) -> dict[str, Any]:
+        kept, number = event.kept, event.kept.summary.iteration
+        resolution = kept.summary.resolution_angstrom
+        changes: dict[str, Any] = {
+            "half_maps": event.half_maps,
+            "denoised_maps": event.denoised_maps,
+            **_of_kept(kept),
+            "fsc_history": {**self.fsc_history, number: kept.fsc},
+            "resolution_history": {**self.resolution_history, number: resolution},
+            "summaries": {**self.summaries, number: kept.summary},
+        }
+        if event.references is not None:
+            changes["references"] = event.references.half1, event.references.half2
+        # Told first, so that whoever draws maps knows of which iteration they are.
+        return {**changes, "iteration": number}
 
     def _changes_of_iteration(self, event: RefinementEvent) -> dict[str, Any]:
         match event:
@@ -328,6 +345,16 @@ class RefinementSession:
             shells = ("cutoff_shell", "automatic_cutoff_shell", "denoiser_nyquist_shell")
             kept.update(dict.fromkeys((*gone, *shells, "poses", "last_result", "state")))
         return kept
+
+
+def _of_kept(kept: KeptIteration) -> dict[str, Any]:
+    return {
+        "sampling": kept.sampling,
+        "accuracy": kept.accuracy,
+        "cutoff_shell": kept.cutoff_shell,
+        "automatic_cutoff_shell": kept.automatic_cutoff_shell,
+        "denoiser_nyquist_shell": kept.denoiser_nyquist_shell,
+    }
 
 
 def _before(first: int, history: Mapping[int, Value]) -> Mapping[int, Value]:
