@@ -9,10 +9,19 @@ import importlib
 __version__ = "0.1.0"
 
 _HOMES = {
+    "ChangeSettings": "refine.steering",
+    "DenoiseOptions": "denoiser.denoise_options",
+    "FinishNow": "refine.steering",
     "IterationFinished": "refine.events",
+    "Message": "refine.events",
     "Particles": "data_model.particles",
     "RefinementSettings": "data_model.settings",
+    "RunKeeper": "refine.keeping",
     "RunWriter": "io.run_folder",
+    "Steering": "refine.steering",
+    "denoise_volume": "denoiser.inference",
+    "last_state": "refine.keeping",
+    "load_denoiser": "denoiser.weights",
     "read_cryosparc": "io.cryosparc",
     "read_map": "io.mrc",
     "read_particles": "io.star",
