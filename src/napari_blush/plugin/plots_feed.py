@@ -1,12 +1,27 @@
 """Gives plots what the session of a run knows, and hands on what was asked for on them."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Generator
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import torch
+
 from napari_blush.plugin.fsc_layer import curves_as_lists
+from napari_blush.plugin.loading import run_in_background
 from napari_blush.plugin.plots.curves import FscOfIteration
 from napari_blush.plugin.plots.panel import PlotsPanel
-from napari_blush.session import RefinementSession
+from napari_blush.plugin.touched import TouchedByDenoiser, touched_steps
+from napari_blush.plugin.worker import StepWorker
+from napari_blush.session import RefinementSession, RunStatus
+
+MapsOf = Callable[[str, int], npt.NDArray[np.float32] | None]
+"""The map of a role in an iteration, None where there is none."""
+
+_RAW, _DENOISED = ("half1", "half2"), ("denoised1", "denoised2")
+_DIGITS = 1000
+"""A limit is told to a thousandth of an angstrom, downwards: upwards it would lose its shell."""
 
 
 class PlotsFeed:
@@ -18,6 +33,10 @@ class PlotsFeed:
     panel : PlotsPanel
     choose : callable
         Shows an iteration everywhere; None goes on with the last.
+    limit : callable
+        Asks the run for a trailing limit in angstrom; None for the automatic one alone.
+    maps_of : callable
+        Finds maps of iterations before the last.
     """
 
     def __init__(
@@ -25,26 +44,73 @@ class PlotsFeed:
         session: RefinementSession,
         panel: PlotsPanel,
         choose: Callable[[int | None], None],
+        limit: Callable[[float | None], None] = lambda angstrom: None,
+        maps_of: MapsOf = lambda role, iteration: None,
     ) -> None:
-        self._session, self._panel, self._choose = session, panel, choose
+        self._session, self._panel = session, panel
+        self._choose, self._limit, self._maps_of = choose, limit, maps_of
         self._curves: dict[int, tuple[Any, FscOfIteration]] = {}
+        self._asked: tuple[int, int] | None = None
+        self._cutoffs: dict[int, int | None] = {}
+        self._touched: dict[int, TouchedByDenoiser] = {}
+        self._worker: StepWorker | None = None
         self._slots: dict[str, Callable[..., None]] = {
+            "run": self._begin,
+            "status": self._let_drag,
             "fsc_history": self._show_fsc,
+            "references": self._at_references,
             "cutoff_shell": self._show_fsc,
+            "summaries": self._show_summaries,
         }
         for name, slot in self._slots.items():
             session.events[name].connect(slot)
         panel.iteration_chosen.connect(self._chosen)
+        panel.cutoff_dragged.connect(self._dragged)
+        panel.touched_wanted.connect(self._show_touched)
         self._show_fsc()
+        self._show_summaries()
 
     def end(self) -> None:
         """Hear no more of the session."""
         for name, slot in self._slots.items():
             self._session.events[name].disconnect(slot)
+        if self._worker is not None:
+            self._worker.quit()
+
+    def _begin(self, *_: Any) -> None:
+        first = self._session.iteration + 1
+        self._asked = None
+        self._cutoffs = {n: shell for n, shell in self._cutoffs.items() if n < first}
+        self._touched = {n: found for n, found in self._touched.items() if n < first}
+        self._show_fsc()
+
+    def _let_drag(self, *_: Any) -> None:
+        session = self._session
+        goes_on = session.status in (RunStatus.RUNNING, RunStatus.PAUSED)
+        self._panel.let_drag(goes_on and not session.is_last)
 
     def _chosen(self, iteration: int) -> None:
         is_last = iteration >= max(self._session.fsc_history, default=0)
         self._choose(None if is_last else iteration)
+
+    def _dragged(self, shell: int) -> None:
+        session = self._session
+        if session.run is None or not session.fsc_history:
+            return
+        n_shells = len(session.fsc_history[max(session.fsc_history)].corrected) - 1
+        length = 2 * n_shells * session.run.pixel_size / shell
+        is_automatic = shell == session.automatic_cutoff_shell
+        self._asked = None if shell == session.cutoff_shell else (shell, session.iteration)
+        self._limit(None if is_automatic else math.floor(length * _DIGITS) / _DIGITS)
+        self._show_fsc()
+
+    def _at_references(self, *_: Any) -> None:
+        session = self._session
+        self._cutoffs[session.iteration] = session.cutoff_shell
+        # What was asked for in an iteration is taken at the top of the next.
+        if self._asked is not None and session.iteration > self._asked[1]:
+            self._asked = None
+        self._show_fsc()
 
     def _show_fsc(self, *_: Any) -> None:
         session = self._session
@@ -58,5 +124,70 @@ class PlotsFeed:
             for number, curves in session.fsc_history.items()
         }
         history = {number: drawn for number, (_, drawn) in self._curves.items()}
-        self._panel.show_fsc(history, session.cutoff_shell)
+        self._panel.show_fsc(
+            history,
+            session.cutoff_shell,
+            session.denoiser_nyquist_shell,
+            session.automatic_cutoff_shell,
+            None if self._asked is None else self._asked[0],
+        )
+        self._let_drag()
         self._panel.setVisible(bool(history))
+
+    def _show_summaries(self, *_: Any) -> None:
+        self._panel.show_summaries(self._session.summaries)
+        self._show_touched()
+
+    def _show_touched(self) -> None:
+        """Show the iteration that is marked, or the last; compare its maps first if need be."""
+        last = max(self._session.summaries, default=None)
+        number = self._panel.marked or last
+        if not self._panel.is_touched_seen:
+            return
+        if number is None or number in self._touched:
+            self._panel.show_touched(None if number is None else self._touched[number])
+        elif self._worker is None:
+            self._compare(number)
+
+    def _compare(self, number: int) -> None:
+        session = self._session
+        voxel_size = 1.0 if session.run is None else session.run.pixel_size
+        cutoff, result = self._cutoffs.get(number), session.last_result
+        maps: dict[str, Any] = {role: self._maps_of(role, number) for role in (*_RAW, *_DENOISED)}
+        if result is not None and result.iteration == number:
+            cutoff = result.cutoff_shell
+            if result.denoised_maps is not None:
+                halves, denoised = result.half_maps, result.denoised_maps
+                both = (halves.half1, halves.half2, denoised.half1, denoised.half2)
+                maps = dict(zip((*_RAW, *_DENOISED), both, strict=True))
+        if any(values is None for values in maps.values()):
+            self._panel.show_touched(None)
+            return
+
+        def steps() -> Generator[None, None, TouchedByDenoiser]:
+            # Here, in the thread: maps on disk are read when they are touched.
+            raw, denoised = ([_tensor(maps[r]) for r in roles] for roles in (_RAW, _DENOISED))
+            return (
+                yield from touched_steps(
+                    raw, denoised, voxel_size, iteration=number, cutoff_shell=cutoff
+                )
+            )
+
+        def over() -> None:
+            self._worker = None
+            if self._panel.marked not in (None, number):
+                self._show_touched()
+
+        self._worker = run_in_background(
+            steps, self._compared, lambda text: self._panel.said.emit(text), over=over
+        )
+
+    def _compared(self, found: TouchedByDenoiser) -> None:
+        self._touched[found.iteration] = found
+        self._panel.show_touched(found)
+
+
+def _tensor(values: Any) -> torch.Tensor:
+    if isinstance(values, torch.Tensor):
+        return values
+    return torch.from_numpy(np.array(values, dtype=np.float32))

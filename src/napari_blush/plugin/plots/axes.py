@@ -7,15 +7,19 @@ from typing import Any
 import pyqtgraph as pg  # type: ignore[import-untyped]
 
 ANGSTROMS = (
-    *(1, 1.2, 1.5, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 10, 12, 15, 20, 30, 50, 100, 200, 500),
+    *(10, 5, 3, 20, 4, 2, 6, 8, 2.5, 3.5, 7, 15, 50, 100, 30, 12, 1.5, 1, 1.8, 1.2, 200, 500),
 )
-"""Lengths that deserve a tick."""
+"""Lengths that deserve a tick, the rounder ones first."""
 
-DEGREES = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 45, 90, 180)
-"""Angles that deserve a tick."""
+DEGREES = (10, 1, 5, 2, 0.5, 20, 0.2, 0.1, 45, 90, 180)
+"""Angles that deserve a tick, likewise."""
 
+_MOST_ITERATIONS = 1000
 _LEAST_GAP = {"bottom": 27, "left": 13}
 """Pixels from tick to tick that a number needs."""
+
+_MARGIN = {"bottom": 0, "left": 5}
+"""Pixels from the ends of an axis: strips stand above one another."""
 
 
 class RoundAxis(pg.AxisItem):  # type: ignore[misc]
@@ -26,7 +30,7 @@ class RoundAxis(pg.AxisItem):  # type: ignore[misc]
     side : str
         ``left`` or ``bottom``.
     numbers : sequence of float
-        Those that may have a tick, the one to keep where two are too near first.
+        Those that may have a tick; of two that are too near, the one before the other.
     position : callable
         Where a number stands on the axis.
     """
@@ -36,7 +40,7 @@ class RoundAxis(pg.AxisItem):  # type: ignore[misc]
     ) -> None:
         super().__init__(side)
         self.enableAutoSIPrefix(False)
-        self._gap = _LEAST_GAP[side]
+        self._gap, self._margin = _LEAST_GAP[side], _MARGIN[side]
         self._places = [(position(number), number_label(number)) for number in numbers]
 
     def tickValues(self, lowest: float, highest: float, size: float) -> list[Any]:
@@ -45,7 +49,8 @@ class RoundAxis(pg.AxisItem):  # type: ignore[misc]
         kept: list[float] = []
         for place, _ in self._places:
             is_free = all(abs(place - other) / span * size >= self._gap for other in kept)
-            if lowest <= place <= highest and is_free:
+            margin = self._margin / max(size, 1) * span
+            if lowest + margin <= place <= highest - margin and is_free:
                 kept.append(place)
         return [(span, kept)]
 
@@ -61,7 +66,18 @@ def resolution_axis(side: str) -> RoundAxis:
 
 def degree_axis(side: str) -> RoundAxis:
     """Return an axis along the logarithm (base 2) of an angle, ticked in degrees."""
-    return RoundAxis(side, DEGREES[::-1], math.log2)
+    return RoundAxis(side, DEGREES, math.log2)
+
+
+def iteration_axis(side: str) -> RoundAxis:
+    """Return an axis along whole numbers."""
+    numbers = sorted(range(1, _MOST_ITERATIONS), key=_roundness)
+    return RoundAxis(side, numbers, float)
+
+
+def _roundness(number: int) -> int:
+    """Return a number that is the smaller, the rounder another one is."""
+    return sum(number % by != 0 for by in (5, 10, 50, 100))
 
 
 def number_label(number: float) -> str:

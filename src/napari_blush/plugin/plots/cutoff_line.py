@@ -4,13 +4,14 @@ from typing import Any
 
 import pyqtgraph as pg  # type: ignore[import-untyped]
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QFont
 
 from napari_blush.plugin.plots.axes import length_label
 from napari_blush.plugin.plots.curves import FscOfIteration, Limits
-from napari_blush.plugin.plots.palette import Palette
+from napari_blush.plugin.plots.figure import Figure
+from napari_blush.regularization.spectral_trailing import LEAST_CUTOFF
 
-_GRIP = 7
-"""Width in pixels of what the mouse can take hold of."""
+_POINTS = 8
 
 
 class CutoffLine(pg.InfiniteLine):  # type: ignore[misc]
@@ -27,9 +28,11 @@ class CutoffLine(pg.InfiniteLine):  # type: ignore[misc]
 
     def __init__(self) -> None:
         options = {"position": 0.5, "rotateAxis": (1, 0), "movable": False}
-        super().__init__(angle=90, movable=True, label="", labelOpts=options)
+        super().__init__(angle=90, label="", labelOpts=options)
+        font = QFont()
+        font.setPointSize(_POINTS)
+        self.label.setFont(font)
         self.setZValue(10)
-        self.setCursor(Qt.CursorShape.SizeHorCursor)
         self.shell: int | None = None
         self._of: FscOfIteration | None = None
         self._limits = Limits()
@@ -53,7 +56,7 @@ class CutoffLine(pg.InfiniteLine):  # type: ignore[misc]
         unsafe = " unsafe" if self.is_unsafe else ""
         return f"{length_label(self._of.resolution(self.shell))} Å{unsafe}"
 
-    def place(self, of: FscOfIteration | None, limits: Limits, colors: Palette) -> None:
+    def place(self, of: FscOfIteration | None, limits: Limits, figure: Figure) -> None:
         """Stand where it is asked to, else where the references end; leave it while it is dragged.
 
         Parameters
@@ -61,9 +64,10 @@ class CutoffLine(pg.InfiniteLine):  # type: ignore[misc]
         of : FscOfIteration or None
             Whose shells are meant.
         limits : Limits
-        colors : Palette
+        figure : Figure
+            Whose colours and pens are used.
         """
-        self._of, self._limits, self._colors = of, limits, colors
+        self._of, self._limits, self._figure = of, limits, figure
         if self.moving and of is not None:
             return
         self.shell = limits.cutoff if limits.asked is None else limits.asked
@@ -71,19 +75,25 @@ class CutoffLine(pg.InfiniteLine):  # type: ignore[misc]
             self.shell = None
             self.hide()
             return
-        self.setBounds((of.step, of.step * of.n_shells))
+        self.setBounds((of.step * LEAST_CUTOFF, of.step * of.n_shells))
         self.setValue(self.shell * of.step)
         self._redraw()
         self.show()
 
+    def let_drag(self, allowed: bool) -> None:
+        """Follow the mouse, or not."""
+        self.setMovable(allowed)
+        self.setCursor(Qt.CursorShape.SizeHorCursor if allowed else Qt.CursorShape.ArrowCursor)
+
     def _redraw(self) -> None:
-        color = self._colors.warning if self.is_unsafe else self._colors.limit
+        colors, pen = self._figure.colors, self._figure.pen
+        color = colors.warning if self.is_unsafe else colors.limit
         waits = self.moving or self._limits.asked is not None
         style = Qt.PenStyle.DashLine if waits else Qt.PenStyle.SolidLine
-        self.setPen(pg.mkPen(color, width=1.5, style=style))
-        self.setHoverPen(pg.mkPen(color, width=_GRIP - 4, style=style))
+        self.setPen(pen(color, width=1.5, style=style))
+        self.setHoverPen(pen(color, width=3, style=style))
         self.label.setColor(color)
-        self.label.fill = pg.mkBrush(self._colors.background + "d0")
+        self.label.fill = pg.mkBrush(colors.background + "a0")
         self.label.setFormat(self.words)
 
     def _dragged(self) -> None:
@@ -91,7 +101,7 @@ class CutoffLine(pg.InfiniteLine):  # type: ignore[misc]
         if of is None:
             return
         shell: Any = of.shell(self.value())
-        self.shell = min(max(shell or 1, 1), of.n_shells)
+        self.shell = of.n_shells if shell is None else min(max(shell, LEAST_CUTOFF), of.n_shells)
         self.setValue(self.shell * of.step)
         self._redraw()
         self.moved.emit(self.shell)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyqtgraph as pg  # type: ignore[import-untyped]
-from qtpy.QtCore import QEvent, QSize
+from qtpy.QtCore import QEvent, QSize, Qt
 from qtpy.QtGui import QFont
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
@@ -12,6 +12,8 @@ from napari_blush.plugin.plots.palette import Palette, palette
 
 _POINTS = 7
 _LEFT = 36
+_DROP = 4
+"""Pixels from the top of a strip to its name: a line may run along the top."""
 _HEIGHT = 186
 
 
@@ -43,7 +45,9 @@ class Figure(pg.GraphicsLayoutWidget):  # type: ignore[misc]
     ) -> None:
         super().__init__(parent)
         self.colors: Palette = palette("#f0f1f2", "#23242b")
+        self.line_scale = 1
         self._at_rest = ""
+        self._names: list[Any] = []
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.setFixedHeight(_HEIGHT)
         layout = self.ci.layout
@@ -73,10 +77,16 @@ class Figure(pg.GraphicsLayoutWidget):  # type: ignore[misc]
         for strip in self.strips:
             for side in ("left", "bottom"):
                 axis = strip.getAxis(side)
-                axis.setPen(self.colors.quiet)
+                axis.setPen(self.pen(self.colors.quiet))
                 axis.setTextPen(text)
+        for name in self._names:
+            name.setText(name.text, color=self.colors.quiet)
         self.recolor()
         self.write(self._at_rest)
+
+    def pen(self, color: Any, width: float = 1, style: Qt.PenStyle = Qt.PenStyle.SolidLine) -> Any:
+        """Return a pen, ``width`` in pixels of the screen."""
+        return pg.mkPen(color, width=width * self.line_scale, style=style)
 
     def recolor(self) -> None:
         """Draw what is shown in ``colors``."""
@@ -96,6 +106,18 @@ class Figure(pg.GraphicsLayoutWidget):  # type: ignore[misc]
 
     def choose_at(self, x: float, y: float, strip: int) -> None:
         """Hear a click at a point of a strip."""
+
+    def table(self) -> tuple[Sequence[str], list[Sequence[Any]]]:
+        """Return the numbers that are drawn: names of columns, and lines."""
+        return (), []
+
+    def name_strip(self, strip: Any, words: str, *, is_below: bool = False) -> None:
+        """Write what a strip shows into its upper or lower left corner."""
+        label = pg.LabelItem(words, size=f"{_POINTS}pt", justify="left")
+        label.setParentItem(strip.vb)
+        corner = (0, int(is_below))
+        label.anchor(corner, corner, offset=(4, 2 if is_below else _DROP))
+        self._names.append(label)
 
     def pixel_size(self, strip: int = 0) -> tuple[float, float]:
         """Return how much of ``x`` and of ``y`` one pixel is."""
@@ -141,3 +163,8 @@ class Figure(pg.GraphicsLayoutWidget):  # type: ignore[misc]
         if number is not None:
             point = self.strips[number].vb.mapSceneToView(event.scenePos())
             self.choose_at(point.x(), point.y(), number)
+
+
+def colored(words: str, color: str) -> str:
+    """Return words in a colour (HTML)."""
+    return f'<span style="color: {color}">{words}</span>'

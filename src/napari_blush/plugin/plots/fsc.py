@@ -1,7 +1,8 @@
 """The Fourier shell correlation of a run: four curves of an iteration, the others fading."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyqtgraph as pg  # type: ignore[import-untyped]
@@ -12,7 +13,7 @@ from napari_blush.conventions import FSC_AGAINST_TRUTH, FSC_GOLD_STANDARD
 from napari_blush.plugin.plots.axes import length_label, resolution_axis
 from napari_blush.plugin.plots.curves import FscOfIteration, Limits
 from napari_blush.plugin.plots.cutoff_line import CutoffLine
-from napari_blush.plugin.plots.figure import Figure
+from napari_blush.plugin.plots.figure import Figure, colored
 
 CURVES = {
     "corrected": ("corrected", "first", 2.5, Qt.PenStyle.SolidLine),
@@ -61,6 +62,7 @@ class FscPlot(Figure):
         self._others: dict[int, pg.PlotDataItem] = {}
         self._faded = [strip.plot(pen=None) for _ in range(_OTHERS_SHOWN)]
         self.curves = {name: strip.plot() for name in CURVES}
+        self.curves["corrected"].setZValue(1)
         self.cutoff = CutoffLine()
         self.cutoff.moved.connect(lambda shell: self.write(self.words_of_cutoff(shell)))
         self.cutoff.dropped.connect(self.cutoff_dragged)
@@ -90,6 +92,10 @@ class FscPlot(Figure):
         if of is not None:
             self.strips[0].setXRange(0, of.n_shells * of.step, padding=0.01)
 
+    def let_drag(self, allowed: bool) -> None:
+        """Let the cut-off be dragged, or not."""
+        self.cutoff.let_drag(allowed)
+
     def recolor(self) -> None:
         """Draw all in the colours of the theme."""
         if not hasattr(self, "curves"):
@@ -97,15 +103,14 @@ class FscPlot(Figure):
         colors, of = self.colors, self._of_shown()
         for name, curve in self.curves.items():
             _, color, width, style = CURVES[name]
-            curve.setPen(pg.mkPen(getattr(colors, color), width=width, style=style))
+            curve.setPen(self.pen(getattr(colors, color), width=width, style=style))
             curve.setData(*(_points(of, name) if of else ([], [])))
         self._draw_others()
         for line in self._levels:
-            line.setPen(pg.mkPen(colors.quiet, style=Qt.PenStyle.DotLine))
+            line.setPen(self.pen(colors.quiet, style=Qt.PenStyle.DotLine))
         self._draw_limits(of)
         legend = ", ".join(
-            f'<span style="color: {getattr(colors, color)}">{words}</span>'
-            for words, color, _, _ in CURVES.values()
+            colored(words, getattr(colors, color)) for words, color, _, _ in CURVES.values()
         )
         self.rest("" if of is None else f"iteration {self.shown}: {legend}")
 
@@ -152,6 +157,16 @@ class FscPlot(Figure):
         nearest = min(distances, key=distances.__getitem__, default=None)
         return nearest if nearest is not None and distances[nearest] <= _REACH else None
 
+    def table(self) -> tuple[Sequence[str], list[Sequence[Any]]]:
+        """Return names of columns, and a line for each shell of each iteration."""
+        columns = ("iteration", "shell", "resolution_angstrom", *(f"fsc_{name}" for name in CURVES))
+        rows: list[Sequence[Any]] = [
+            [number, shell, of.resolution(shell), *(of.curves[name][shell] for name in CURVES)]
+            for number, of in sorted(self._history.items())
+            for shell in range(1, of.n_shells + 1)
+        ]
+        return columns, rows
+
     def _of_shown(self) -> FscOfIteration | None:
         return None if self.shown is None else self._history.get(self.shown)
 
@@ -167,17 +182,17 @@ class FscPlot(Figure):
                 color = pg.mkColor(self.colors.first)
                 color.setAlpha(round(150 * (1 - age / _OTHERS_SHOWN)))
                 curve.setData(*_points(self._history[others[age]], "corrected"))
-                curve.setPen(pg.mkPen(color, width=1))
+                curve.setPen(self.pen(color))
             else:
                 curve.setData([], [])
 
     def _draw_limits(self, of: FscOfIteration | None) -> None:
         limits, colors = self._limits, self.colors
-        self.cutoff.place(of, limits, colors)
+        self.cutoff.place(of, limits, self)
         automatic = limits.automatic
-        is_apart = of is not None and automatic and self.cutoff.shell not in (None, automatic)
+        is_apart = of is not None and automatic and self.cutoff.shell != automatic
         self.automatic.setVisible(bool(is_apart))
-        self.automatic.setPen(pg.mkPen(colors.limit, width=1, style=Qt.PenStyle.DotLine))
+        self.automatic.setPen(self.pen(colors.limit, width=1, style=Qt.PenStyle.DotLine))
         nyquist = math.inf if limits.nyquist is None else limits.nyquist
         is_inside = of is not None and nyquist < of.n_shells
         self._beyond.setVisible(is_inside)

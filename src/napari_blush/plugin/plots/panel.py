@@ -1,23 +1,45 @@
-"""The plots of a run in one small panel, with the iteration they show."""
+"""The plots of a run in one small panel, with the iteration that they show."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QSignalBlocker, Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QHBoxLayout, QSizePolicy, QSpinBox, QTabWidget, QVBoxLayout, QWidget
+from qtpy.QtGui import QShowEvent
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QSizePolicy,
+    QSpinBox,
+    QStyle,
+    QTabWidget,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
+from napari_blush.errors import BlushError
 from napari_blush.plugin.plots.curves import FscOfIteration, Limits
+from napari_blush.plugin.plots.denoiser import DenoiserPlot
+from napari_blush.plugin.plots.export import SUFFIXES, export_figure
+from napari_blush.plugin.plots.figure import Figure
 from napari_blush.plugin.plots.fsc import FscPlot
+from napari_blush.plugin.plots.progress import ProgressPlot
 from napari_blush.plugin.plots.redraw import Redraw
+from napari_blush.plugin.touched import TouchedByDenoiser
+from napari_blush.session import IterationSummary
 
-_BOX = 84
+_BOX = 74
 """Width in pixels of the box with the iteration: napari's style makes it wide."""
 
 
 class PlotsPanel(QWidget):
     """Tabs of plots; draws at most ten times a second, and only what is seen.
 
-    Signals: ``iteration_chosen(int)`` by a click or the box, ``cutoff_dragged(int)`` with a shell.
+    Signals: ``iteration_chosen(int)`` by a click or the box; ``cutoff_dragged(int)`` with a shell;
+    ``touched_wanted()`` when the tab of the denoiser is seen or is to show another iteration;
+    ``said(str)``: what became of a file that was saved.
 
     Parameters
     ----------
@@ -26,35 +48,37 @@ class PlotsPanel(QWidget):
 
     iteration_chosen = Signal(int)
     cutoff_dragged = Signal(int)
+    touched_wanted = Signal()
+    said = Signal(str)
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
-        self._marked: int | None = None
+        self.marked: int | None = None
         self._history: Mapping[int, FscOfIteration] = {}
         self._limits = Limits()
-        self.fsc = FscPlot(self)
+        self._summaries: Mapping[int, IterationSummary] = {}
+        self._touched: TouchedByDenoiser | None = None
+        self.choose_path: Callable[[], str] = self.ask_for_path
+        self.fsc, self.progress, self.denoiser = FscPlot(), ProgressPlot(), DenoiserPlot()
+        self._draw: dict[Figure, Callable[[Any], None]] = {
+            self.fsc: lambda fsc: fsc.show_history(self._history, self._limits, self.marked),
+            self.progress: lambda progress: progress.show_summaries(self._summaries, self.marked),
+            self.denoiser: lambda denoiser: denoiser.show_touched(self._touched),
+        }
         self.tabs = QTabWidget(self)
-        self.tabs.setDocumentMode(True)
-        self.tabs.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.tabs.addTab(self.fsc, "FSC")
-        self.iteration = QSpinBox()
-        self.iteration.setToolTip("Iteration that is shown")
-        self.iteration.setPrefix("it. ")
-        self.iteration.setEnabled(False)
-        self.iteration.setKeyboardTracking(False)
-        self.iteration.setMaximumWidth(_BOX)
-        self.iteration.valueChanged.connect(self.iteration_chosen)
-        corner = QWidget()
-        row = QHBoxLayout(corner)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.iteration)
-        self.tabs.setCornerWidget(corner, Qt.Corner.TopRightCorner)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.tabs)
-        self.fsc.iteration_chosen.connect(self.iteration_chosen)
+        self._lay_out()
+        self._redraw = {
+            figure: Redraw(figure, partial(draw, figure)) for figure, draw in self._draw.items()
+        }
+        for figure in (self.fsc, self.progress):
+            figure.iteration_chosen.connect(self.iteration_chosen)
         self.fsc.cutoff_dragged.connect(self.cutoff_dragged)
-        self._redraw_fsc = Redraw(self.fsc, self._draw_fsc)
+        self.tabs.currentChanged.connect(lambda _: self._opened())
+
+    @property
+    def is_touched_seen(self) -> bool:
+        """Whether the tab of the denoiser is open and on the screen."""
+        return self.isVisible() and self.tabs.currentWidget() is self.denoiser
 
     def show_fsc(
         self,
@@ -82,32 +106,130 @@ class PlotsPanel(QWidget):
             cutoff_shell, automatic_cutoff_shell, denoiser_nyquist_shell, asked_shell
         )
         self._show_numbers()
-        self._redraw_fsc.request()
+        self._redraw[self.fsc].request()
+
+    def show_summaries(self, summaries: Mapping[int, IterationSummary]) -> None:
+        """Show iterations in numbers."""
+        self._summaries = summaries
+        self._show_numbers()
+        self._redraw[self.progress].request()
+
+    def show_touched(self, found: TouchedByDenoiser | None) -> None:
+        """Show what the denoiser touched; None for nothing."""
+        self._touched = found
+        self._redraw[self.denoiser].request()
 
     def mark_iteration(self, iteration: int | None) -> None:
         """Show an iteration in all plots; None goes on with the last."""
-        self._marked = iteration
+        self.marked = iteration
         self._show_numbers()
-        self._redraw_fsc.request()
+        self._redraw[self.fsc].request()
+        self._redraw[self.progress].request()
+        self._opened()
+
+    def showEvent(self, event: QShowEvent | None) -> None:
+        """Ask for what the open tab needs."""
+        super().showEvent(event)
+        self._opened()
+
+    def let_drag(self, allowed: bool) -> None:
+        """Let the cut-off be dragged, or not: only a run that is going on has a next iteration."""
+        self.fsc.let_drag(allowed)
 
     def set_colors(self, text: str, background: str) -> None:
         """Draw in the colours of a theme."""
-        for plot in self._plots():
-            plot.set_colors(text, background)
+        for figure in self._draw:
+            figure.set_colors(text, background)
 
-    def _plots(self) -> list[Any]:
-        return [self.fsc]
+    def export(self, path: str | Path) -> None:
+        """Write the plot of the open tab; the suffix says as what.
+
+        Parameters
+        ----------
+        path : str or Path
+            Of ``.png``, ``.svg`` or ``.csv``.
+
+        Raises
+        ------
+        ExportError
+            When it is none of these, or cannot be written.
+        """
+        figure = tuple(self._draw)[self.tabs.currentIndex()]
+        # A twin of it, so that nothing flickers, and what is hidden can be saved as well.
+        make: Any = type(figure)
+        twin = make()
+        try:
+            self._draw[figure](twin)
+            export_figure(twin, Path(path))
+        finally:
+            twin.deleteLater()
+
+    def ask_for_path(self) -> str:
+        """Return the name of a file to save to, empty for none."""
+        name = self.tabs.tabText(self.tabs.currentIndex()).lower()
+        kinds = ";;".join(f"{suffix[1:].upper()} (*{suffix})" for suffix in SUFFIXES)
+        path, kind = QFileDialog.getSaveFileName(self, "Save the plot", f"{name}.png", kinds)
+        if path and not Path(path).suffix:
+            path += kind[kind.index("*") + 1 : -1]
+        return path
+
+    def save(self) -> None:
+        """Ask for a file and write the open plot to it; say what became of it."""
+        path = self.choose_path()
+        if not path:
+            return
+        try:
+            self.export(path)
+        except BlushError as error:
+            self.said.emit(str(error))
+        else:
+            self.said.emit(f"The plot is in {path}.")
+
+    def _lay_out(self) -> None:
+        self.tabs.setDocumentMode(True)
+        bar = self.tabs.tabBar()
+        if bar is not None:
+            bar.setDrawBase(False)
+            bar.setExpanding(False)
+        self.tabs.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        for figure, name in zip(self._draw, ("FSC", "Progress", "Denoiser"), strict=True):
+            self.tabs.addTab(figure, name)
+        self.iteration = QSpinBox()
+        self.iteration.setToolTip("Iteration that is shown; the last goes on with the run")
+        self.iteration.setPrefix("it. ")
+        self.iteration.setEnabled(False)
+        self.iteration.setKeyboardTracking(False)
+        self.iteration.setMaximumWidth(_BOX)
+        self.iteration.valueChanged.connect(self.iteration_chosen)
+        self.saver = QToolButton()
+        style = self.style()
+        if style is not None:
+            self.saver.setIcon(style.standardIcon(QStyle.StandardPixmap.SP_DialogSaveButton))
+        self.saver.setAutoRaise(True)
+        self.saver.setToolTip("Save this plot as PNG, SVG or CSV")
+        self.saver.clicked.connect(lambda: self.save())
+        corner = QWidget()
+        row = QHBoxLayout(corner)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(3)
+        row.addWidget(self.iteration)
+        row.addWidget(self.saver)
+        self.tabs.setCornerWidget(corner, Qt.Corner.TopRightCorner)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(self.tabs)
+
+    def _opened(self) -> None:
+        if self.is_touched_seen:
+            self.touched_wanted.emit()
 
     def _show_numbers(self) -> None:
-        numbers = set(self._history)
+        numbers: set[Any] = {*self._history, *self._summaries}
         self.iteration.setEnabled(bool(numbers))
         if numbers:
             # The value is shown here, not chosen: nobody is to be told.
             blocker = QSignalBlocker(self.iteration)
             self.iteration.setRange(min(numbers), max(numbers))
-            marked = self._marked
+            marked = self.marked
             self.iteration.setValue(max(numbers) if marked is None else marked)
             blocker.unblock()
-
-    def _draw_fsc(self) -> None:
-        self.fsc.show_history(self._history, self._limits, self._marked)
