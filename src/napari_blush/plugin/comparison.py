@@ -1,11 +1,12 @@
-"""The maps of an iteration side by side, or one flipped to the raw half map."""
+"""The maps of an iteration side by side, in the same greys, linked."""
 
 from typing import Any
 
 from napari_blush.plugin.layers import LayerBoard
+from napari_blush.plugin.linked_contrast import LinkedContrast
 
-_SIDE_BY_SIDE = ("half1", "half2", "denoised1", "reference", "change")
-_SAME_GREYS = ("half2", "denoised1", "reference")
+_WITH_A_DENOISER = ("half1", "half2", "denoised1", "change")
+_WITHOUT = ("half1", "half2", "reference")
 
 
 class Comparison:
@@ -19,50 +20,29 @@ class Comparison:
 
     def __init__(self, viewer: Any, board: LayerBoard) -> None:
         self._viewer, self._board = viewer, board
+        self._linked = LinkedContrast(viewer, board)
         self._before: dict[str, bool] = {}
         self._had_grid = False
 
     def side_by_side(self, wanted: bool) -> None:
-        """Show half maps, denoised map, reference and change in a grid, in the same greys."""
+        """Show half maps, denoised map and change in a grid, named, their limits linked."""
+        if wanted == self._linked.is_on:
+            return
         if wanted:
-            self._remember()
+            layers = self._board.layers()
+            self._before = {role: bool(layer.visible) for role, layer in layers.items()}
             self._had_grid = bool(self._viewer.canvas.grid.enabled)
-            self._equalize()
-            self._show(_SIDE_BY_SIDE)
+            roles = _WITH_A_DENOISER if "denoised1" in layers else _WITHOUT
+            for role, layer in layers.items():
+                layer.visible = role in roles
+                layer.name_overlay.visible = role in roles
+            self._linked.start()
             self._viewer.canvas.grid.enabled = True
         else:
+            self._linked.stop()
             self._viewer.canvas.grid.enabled = self._had_grid
-            self._put_back()
-
-    def show_raw(self, wanted: bool) -> None:
-        """Show half map 1 in the place of all else."""
-        if wanted:
-            self._remember()
-            self._show(("half1",))
-        else:
-            self._put_back()
-
-    def _show(self, roles: tuple[str, ...]) -> None:
-        for role, layer in self._board.layers().items():
-            layer.visible = role in roles
-
-    def _equalize(self) -> None:
-        layers = self._board.layers()
-        model = layers.get("denoised1") or layers.get("reference")
-        if model is None:
-            return
-        for role in ("half1", *_SAME_GREYS):
-            if role in layers:
-                layers[role].contrast_limits = model.contrast_limits
-                layers[role].iso_threshold = model.iso_threshold
-
-    def _remember(self) -> None:
-        layers = self._board.layers()
-        self._before = {role: bool(layer.visible) for role, layer in layers.items()}
-
-    def _put_back(self) -> None:
-        layers = self._board.layers()
-        for role, visible in self._before.items():
-            if role in layers:
-                layers[role].visible = visible
-        self._before = {}
+            for role, layer in self._board.layers().items():
+                layer.name_overlay.visible = False
+                if role in self._before:
+                    layer.visible = self._before[role]
+            self._before = {}

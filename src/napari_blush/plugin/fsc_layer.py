@@ -1,6 +1,8 @@
 """The FSC curves of a run as a layer: paths in a frame beside the map, to be kept and exported.
 
-Every path is a feature row: which curve, of which iteration, at which resolution.
+Every path has a row of features: which curve it is, of which iteration, and the resolution in
+angstrom that this iteration reached. One layer unit is one angstrom; in the frame, correlation 1 is
+at the top and the Nyquist frequency at the right.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +15,7 @@ from napari.layers import Shapes  # type: ignore[import-untyped]
 from napari_blush.conventions import FSC_AGAINST_TRUTH, FSC_GOLD_STANDARD
 from napari_blush.data_model.results import FscCurves
 from napari_blush.plugin.layer_looks import TAG
-from napari_blush.plugin.layers import Later, at_once
+from napari_blush.plugin.layers import Later, add_quietly, at_once
 
 Path2d = npt.NDArray[np.float64]
 
@@ -27,6 +29,12 @@ _FRAME_COLOR = "#808080"
 _GAP = 0.1
 _WIDTH = 0.006
 """Of a line, as a part of the frame's edge."""
+
+_BOLD = ("corrected", 0)
+"""Kind and age of the curve that stands out."""
+
+_MOST_EARLIER = 8
+"""Corrected curves of so many iterations before the one that is shown."""
 
 
 class FscLayer:
@@ -42,20 +50,32 @@ class FscLayer:
 
     def __init__(self, viewer: Any, run_name: str, later: Later = at_once) -> None:
         self._viewer, self._run_name, self._later = viewer, run_name, later
-        self._history: Mapping[int, FscCurves] = {}
-        self._edge = 0.0
+        self._drawing: tuple[Any, ...] | None = None
+        self._iteration = 0
         self._is_coming = False
 
-    def show(self, history: Mapping[int, FscCurves], edge: float) -> None:
+    def show(
+        self,
+        history: Mapping[int, FscCurves],
+        box_size: int,
+        voxel_size: float,
+        resolutions: Mapping[int, float] | None = None,
+    ) -> None:
         """Draw all curves of the last iteration and the corrected ones of those before.
 
         Parameters
         ----------
         history : mapping of int to FscCurves
-        edge : float
-            Of the box and of the frame beside it, in angstrom.
+            At least one.
+        box_size : int
+            Of the map beside, in voxels.
+        voxel_size : float
+            Angstrom.
+        resolutions : mapping of int to float, optional
+            Angstrom, by iteration.
         """
-        self._history, self._edge = history, edge
+        self._iteration = max(history)
+        self._drawing = drawing(history, box_size, voxel_size, resolutions or {})
         layer = self.layer()
         if layer is not None:
             self._draw(layer)
@@ -81,46 +101,59 @@ class FscLayer:
             metadata={TAG: {"run": self._run_name, "role": "fsc", "iteration": 0}},
         )
         self._draw(layer)
-        self._viewer.add_layer(layer)
-        layer.locked = True
+        add_quietly(self._viewer, layer)
 
     def _draw(self, layer: Shapes) -> None:
-        paths, rows, colors, widths = drawing(self._history, self._edge)
+        if self._drawing is None:
+            return
+        paths, rows, colors, widths = self._drawing
         if len(layer.data) > len(paths):
             layer.data = []
         layer.data = [(path, "path") for path in paths]
         layer.features = rows
         layer.edge_color = colors
         layer.edge_width = widths
-        layer.metadata[TAG]["iteration"] = max(self._history)
+        layer.metadata[TAG]["iteration"] = self._iteration
 
 
 def drawing(
-    history: Mapping[int, FscCurves], edge: float
+    history: Mapping[int, FscCurves],
+    box_size: int,
+    voxel_size: float,
+    resolutions: Mapping[int, float],
 ) -> tuple[list[Path2d], dict[str, list[Any]], list[str], list[float]]:
     """Return paths (y, x) in angstrom, their features, colours and widths.
 
-    The frame stands to the right of the box, as high and as wide: correlation 1 at its top, the
-    Nyquist frequency at its right.
+    The frame stands to the right of the box, as high and as wide and flush with the outer faces of
+    its first and last voxels.
     """
     last = max(history)
-    paths = [_scaled([0, 0, 1, 1], [1, 0, 0, 1], edge)]
-    rows: dict[str, list[Any]] = {"kind": ["frame"], "iteration": [0]}
-    colors, widths = [_FRAME_COLOR], [edge * _WIDTH]
-    for level in (FSC_GOLD_STANDARD, FSC_AGAINST_TRUTH):
-        _append(paths, rows, (f"level {level:g}", 0), _scaled([0, 1], [level, level], edge))
-        colors.append(_FRAME_COLOR)
-        widths.append(edge * _WIDTH / 2)
-    for iteration, curves in sorted(history.items()):
-        lists = curves_as_lists(curves)
-        for kind in COLORS if iteration == last else ("corrected",):
+    edge = box_size * voxel_size
+    shown = sorted(number for number in history if number <= last)[-_MOST_EARLIER - 1 :]
+    lines: list[tuple[str, int, Path2d, str, float]] = [
+        ("frame", 0, _unit([0, 0, 1, 1], [1, 0, 0, 1]), _FRAME_COLOR, 1.0)
+    ]
+    lines += [
+        (f"level {level:g}", 0, _unit([0, 1], [level, level]), _FRAME_COLOR, 0.5)
+        for level in (FSC_GOLD_STANDARD, FSC_AGAINST_TRUTH)
+    ]
+    for iteration in shown:
+        lists = curves_as_lists(history[iteration])
+        age = last - iteration
+        for kind in COLORS if age == 0 else ("corrected",):
             values = lists[kind]
-            frequency = np.linspace(0, 1, len(values))
-            _append(paths, rows, (kind, iteration), _scaled(frequency, values, edge))
-            age = last - iteration
-            colors.append(COLORS[kind] + f"{max(255 - 40 * age, 60):02x}")
-            widths.append(edge * _WIDTH * (1.5 if age == 0 and kind == "corrected" else 1))
-    return paths, rows, colors, widths
+            path = _unit(np.linspace(0, 1, len(values)), values)
+            color = COLORS[kind] + f"{max(255 - 40 * age, 60):02x}"
+            lines.append((kind, iteration, path, color, 1.5 if (kind, age) == _BOLD else 1.0))
+    kinds, iterations, units, colors, weights = zip(*lines, strict=True)
+    corner = np.array([-0.5 * voxel_size, (1 + _GAP) * edge - 0.5 * voxel_size])
+    rows: dict[str, list[Any]] = {
+        "kind": list(kinds),
+        "iteration": list(iterations),
+        "resolution": [float(resolutions.get(number, np.nan)) for number in iterations],
+    }
+    paths = [corner + edge * unit for unit in units]
+    return paths, rows, list(colors), [edge * _WIDTH * weight for weight in weights]
 
 
 def curves_as_lists(curves: FscCurves) -> dict[str, list[float]]:
@@ -128,16 +161,6 @@ def curves_as_lists(curves: FscCurves) -> dict[str, list[float]]:
     return {name: getattr(curves, name).tolist() for name in COLORS}
 
 
-def _append(
-    paths: list[Path2d], rows: dict[str, list[Any]], row: tuple[str, int], path: Path2d
-) -> None:
-    paths.append(path)
-    rows["kind"].append(row[0])
-    rows["iteration"].append(row[1])
-
-
-def _scaled(x: Sequence[float] | Path2d, y: Sequence[float] | Path2d, edge: float) -> Path2d:
-    """Return points of the unit square, y up, in the frame to the right of the box."""
-    columns = edge * (1 + _GAP + np.asarray(x, dtype=float))
-    lines = edge * (1 - np.asarray(y, dtype=float))
-    return np.stack([lines, columns], axis=1)
+def _unit(x: Sequence[float] | Path2d, y: Sequence[float] | Path2d) -> Path2d:
+    """Return points (row, column) of a frame of edge 1 whose corner is at zero, from y upwards."""
+    return np.stack([1 - np.asarray(y, dtype=float), np.asarray(x, dtype=float)], axis=1)

@@ -5,7 +5,7 @@ They are not removed and added again: replacing layers between two frames can cr
 Tensors become arrays here and nowhere else.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from napari_blush.data_model.half_maps import HalfMaps
 from napari_blush.data_model.results import IterationResult
+from napari_blush.plugin.iteration_store import ITERATION_FILES, IterationStore
 from napari_blush.plugin.layer_looks import (
     TAG,
     Look,
@@ -25,6 +26,7 @@ from napari_blush.plugin.layer_looks import (
     in_angstrom,
     symmetric_look,
 )
+from napari_blush.refine.events import RunStarted
 from napari_blush.session import RefinementSession
 
 Volume = npt.NDArray[np.float32]
@@ -78,6 +80,15 @@ def at_once(action: Callable[[], None]) -> None:
     action()
 
 
+def add_quietly(viewer: Any, layer: Any) -> None:
+    """Add a layer, locked against deletion by accident, and leave selected what is selected."""
+    selected = set(viewer.layers.selection)
+    viewer.add_layer(layer)
+    layer.locked = True
+    if selected:
+        viewer.layers.selection = selected
+
+
 class LayerBoard:
     """The layers of one run in one viewer.
 
@@ -88,20 +99,43 @@ class LayerBoard:
         Stands in the names and tags of the layers.
     later : callable, optional
         Puts an action off to a later turn of the event loop; layers are only added there.
+    store : IterationStore, optional
+        Keeps the maps of past iterations; by default the newest alone.
+    colormaps : mapping, optional
+        Of roles, instead of those in ``ROLES``.
 
     Attributes
     ----------
     keeps_contrast : bool
         When set, limits and contours stay as they are, whatever the data do.
+    pinned : int or None
+        The iteration that is shown; None: always the latest.
+    led : set of str
+        Roles whose limits and contour follow another layer's and not their own data.
+    is_updating : bool
+        While limits and contours follow new data.
     """
 
-    def __init__(self, viewer: Any, run_name: str, later: Later = at_once) -> None:
+    def __init__(
+        self,
+        viewer: Any,
+        run_name: str,
+        later: Later = at_once,
+        store: IterationStore | None = None,
+        colormaps: Mapping[str, Any] | None = None,
+    ) -> None:
         self._viewer = viewer
         self._run_name = run_name
         self._later = later
+        self._store = IterationStore(0) if store is None else store
+        self._colormaps = dict(colormaps or {})
         self._waiting: dict[str, tuple[Volume, float, int]] = {}
         self._iteration = 0
+        self._voxel_size = 1.0
         self.keeps_contrast = False
+        self.pinned: int | None = None
+        self.led: set[str] = set()
+        self.is_updating = False
 
     def follow(self, session: RefinementSession) -> Callable[[], None]:
         """Show what the session has from now on; return the function that ends it."""
@@ -111,6 +145,7 @@ class LayerBoard:
                 self.show("reference", references[0], session.run.pixel_size)
 
         connections: dict[str, Callable[..., None]] = {
+            "run": self._begin,
             "iteration": self._at_iteration,
             "half_maps": self._show_half_maps,
             "references": show_references,
@@ -129,6 +164,8 @@ class LayerBoard:
     def show(self, role: str, volume: Tensor | Volume, voxel_size: float) -> None:
         """Put a map into the layer of its role, which is made where there is none.
 
+        While an iteration is pinned, newer maps of iterations are kept and not shown.
+
         Parameters
         ----------
         role : str
@@ -138,14 +175,39 @@ class LayerBoard:
             Angstrom.
         """
         values = as_array(volume)
-        layer = self.layer(role)
-        if layer is not None:
-            self._update(layer, role, values, voxel_size)
+        self._voxel_size = voxel_size
+        if self._iteration and role in ITERATION_FILES:
+            self._store.keep(role, self._iteration, values)
+            if self.pinned is not None:
+                return
+        self._draw(role, values, self._iteration)
+
+    def show_iteration(self, iteration: int | None) -> None:
+        """Take all maps back to an iteration, or to the latest and on with it.
+
+        Parameters
+        ----------
+        iteration : int or None
+            What has no map of it is empty; the reference is the one that was valid then.
+        """
+        self.pinned = iteration
+        up_to = self._store.latest if iteration is None else iteration
+        if up_to is None:
             return
-        is_new = role not in self._waiting
-        self._waiting[role] = values, voxel_size, self._iteration
-        if is_new:
-            self._later(lambda: self._add(role))
+        shown: dict[str, Volume] = {}
+        for role in ITERATION_FILES:
+            number = self._store.newest(role, up_to)
+            is_of_it = number == up_to or role == "reference" or iteration is None
+            values = None if number is None or not is_of_it else self._store.find(role, number)
+            if values is not None and number is not None:
+                shown[role] = values
+                self._draw(role, values, number)
+            else:
+                self._empty(role, up_to)
+        if {"half1", "denoised1"} <= set(shown):
+            self._draw("change", change_in_sigma(shown["half1"], shown["denoised1"]), up_to)
+        else:
+            self._empty("change", up_to)
 
     def layer(self, role: str) -> Image | None:
         """Return the layer of a role, None before it was made or after it was deleted."""
@@ -156,6 +218,10 @@ class LayerBoard:
                 return layer
         return None
 
+    def has(self, role: str) -> bool:
+        """Return whether there is a layer of a role, or one about to be added."""
+        return role in self._waiting or self.layer(role) is not None
+
     def layers(self) -> dict[str, Image]:
         """Return the layers that are there, by role."""
         found = ((role, self.layer(role)) for role in ROLES)
@@ -165,6 +231,14 @@ class LayerBoard:
         """Hide all layers, to make room for another run."""
         for layer in self.layers().values():
             layer.visible = False
+
+    def _begin(self, run: RunStarted | None) -> None:
+        """Forget what the run is going to make again, and show what its folder has from before."""
+        if run is None:
+            return
+        self._voxel_size = run.pixel_size
+        self._store.begin_at(run.first_iteration)
+        self.show_iteration(None)
 
     def _at_iteration(self, iteration: int) -> None:
         self._iteration = iteration
@@ -180,16 +254,38 @@ class LayerBoard:
         denoised, voxel_size = result.denoised_maps, result.denoised_maps.voxel_size
         self.show("denoised1", denoised.half1, voxel_size)
         self.show("denoised2", denoised.half2, voxel_size)
-        change = change_in_sigma(as_array(result.half_maps.half1), as_array(denoised.half1))
-        self.show("change", change, voxel_size)
+        if self.pinned is None:
+            change = change_in_sigma(as_array(result.half_maps.half1), as_array(denoised.half1))
+            self.show("change", change, voxel_size)
 
     def _show_final(self, result: Any) -> None:
         if result is not None:
             self.show("final", result.final_map, result.half_maps.voxel_size)
 
+    def _draw(self, role: str, values: Volume, iteration: int) -> None:
+        layer = self.layer(role)
+        if layer is not None:
+            self._update(layer, role, values, iteration)
+            return
+        is_new = role not in self._waiting
+        self._waiting[role] = values, self._voxel_size, iteration
+        if is_new:
+            self._later(lambda: self._add(role))
+
+    def _empty(self, role: str, iteration: int) -> None:
+        """Show nothing in a layer, if there is one, and leave its limits alone."""
+        self._waiting.pop(role, None)
+        layer = self.layer(role)
+        if layer is not None:
+            layer.data = np.zeros(layer.data.shape, np.float32)
+            layer.metadata[TAG]["iteration"] = iteration
+
     def _add(self, role: str) -> None:
+        if role not in self._waiting:
+            return
         values, voxel_size, iteration = self._waiting.pop(role)
         look, kind = ROLES[role].look(values), ROLES[role]
+        colors = {"colormap": self._colormaps[role]} if role in self._colormaps else {}
         layer = Image(
             values,
             **{
@@ -202,28 +298,35 @@ class LayerBoard:
                 },
                 **in_angstrom(values.shape, voxel_size),
                 **kind.arguments,
+                **colors,
             },
         )
-        self._viewer.add_layer(layer)
-        layer.locked = True
         reference = self.layer("reference")
         if role == "final" and reference is not None:
-            reference.visible = False  # the two would hide one another
+            if self.pinned is None:
+                reference.visible = False  # the two would hide one another
+            else:
+                layer.visible = False
+        add_quietly(self._viewer, layer)
 
-    def _update(self, layer: Image, role: str, values: Volume, voxel_size: float) -> None:
+    def _update(self, layer: Image, role: str, values: Volume, iteration: int) -> None:
         before = layer.data
         layer.data = values
-        scale = in_angstrom(values.shape, voxel_size)["scale"]
+        scale = in_angstrom(values.shape, self._voxel_size)["scale"]
         if tuple(layer.scale) != scale:
             layer.scale = scale
-        layer.metadata[TAG]["iteration"] = self._iteration
-        if self.keeps_contrast or ROLES[role].keeps_look:
+        layer.metadata[TAG]["iteration"] = iteration
+        if self.keeps_contrast or ROLES[role].keeps_look or role in self.led:
             return
         low, high = (float(limit) for limit in layer.contrast_limits)
         look = Look(low, high, float(layer.iso_threshold))
         look = carried_over(look, before, values)
-        layer.contrast_limits = (look.low, look.high)
-        layer.iso_threshold = look.iso
+        self.is_updating = True
+        try:
+            layer.contrast_limits = (look.low, look.high)
+            layer.iso_threshold = look.iso
+        finally:
+            self.is_updating = False
 
 
 def as_array(volume: Tensor | Volume) -> Volume:

@@ -8,13 +8,14 @@ from napari.utils.theme import get_theme  # type: ignore[import-untyped]
 
 from napari_blush.data_model.results import RefinementResult
 from napari_blush.io.mrc import MapFile, read_map
-from napari_blush.plugin.comparison import Comparison
-from napari_blush.plugin.fsc_layer import FscLayer
+from napari_blush.plugin.flip import bind_keys
 from napari_blush.plugin.job_description import JobDescription
 from napari_blush.plugin.layers import LayerBoard, as_array
 from napari_blush.plugin.loading import run_in_background
 from napari_blush.plugin.plots.panel import PlotsPanel
 from napari_blush.plugin.plots_feed import PlotsFeed
+from napari_blush.plugin.preferences import current_preferences
+from napari_blush.plugin.run_layers import RunLayers
 from napari_blush.plugin.widgets.steering_panel import FINER, MASK
 from napari_blush.refine.changes import AT_THE_START_ONLY
 from napari_blush.refine.events import Message, RunStarted
@@ -39,16 +40,13 @@ class RunView:
         self._dock, self._viewer, self._session = dock, viewer, session
         self._job: JobDescription | None = None
         self._n_told = 0
-        self.board: LayerBoard | None = None
-        self._forget_board: Callable[[], None] = lambda: None
-        self._comparison: Comparison | None = None
-        self._curves: FscLayer | None = None
+        self.layers: RunLayers | None = None
         self._slots: dict[str, Callable[..., None]] = {
             "run": self._started,
             "iteration": self._at_iteration,
             "progress": self._progress,
             "messages": self._messages,
-            "fsc_history": self._draw_fsc,
+            "fsc_history": self._show_looks,
             "resolution_history": self._summarize,
             "result": self._finished,
         }
@@ -57,32 +55,55 @@ class RunView:
         self.plots = PlotsPanel(dock)
         self.plots.hide()
         dock.plots.addWidget(self.plots)
-        self._feed = PlotsFeed(session, self.plots, self.plots.mark_iteration)
+        self._feed = PlotsFeed(session, self.plots, self.show_iteration)
         self._use_theme()
         viewer.events.theme.connect(self._use_theme)
-        dock.looks.side_by_side.connect(lambda on: self._compare("side_by_side", on))
-        dock.looks.raw.connect(lambda on: self._compare("show_raw", on))
-        dock.looks.curves_wanted.connect(lambda _: self._draw_fsc())
-        dock.looks.contrast_held.connect(lambda on: self._hold_contrast(on))
+        self._connect_looks()
+        bind_keys(viewer)
+
+    @property
+    def board(self) -> LayerBoard | None:
+        """The maps of the run as layers, None before there was a run."""
+        return None if self.layers is None else self.layers.board
+
+    def show_iteration(self, iteration: int | None) -> None:
+        """Take layers and curves to an iteration; None, or the latest: go on with the run.
+
+        What the run makes meanwhile is kept, and does not take a person away from there.
+        """
+        if self.layers is not None:
+            self.layers.show_iteration(iteration)
 
     def begin(self, job: JobDescription) -> None:
         """Make room for the layers of a new run, and show what it begins with."""
-        if self.board is not None and not job.resume:
-            self.board.hide()
-        self._forget_board()
+        if self.layers is not None:
+            self.layers.close()
+            if not job.resume:
+                self.layers.hide()
         self._job, self._n_told = job, 0
-        self.board = LayerBoard(self._viewer, job.output.name, self._dock.later)
-        self.board.keeps_contrast = self._dock.looks.keep.isChecked()
-        self._dock.looks.compare.setChecked(False)
-        self._comparison = Comparison(self._viewer, self.board)
-        self._curves = FscLayer(self._viewer, job.output.name, self._dock.later)
-        self._forget_board = self.board.follow(self._session)
+        looks = self._dock.looks
+        looks.compare.setChecked(False)
+        looks.show_iteration(None, 0)
+        layers = self.layers = RunLayers(
+            self._viewer,
+            self._session,
+            job.output.name,
+            job.output,
+            symmetry=job.settings.symmetry,
+            later=self._dock.later,
+            preferences=current_preferences(),
+        )
+        layers.hold_contrast(looks.keep.isChecked())
+        layers.want_curves(looks.curves.isChecked())
+        layers.want_orientations(looks.orientations.isChecked())
+        layers.chosen.connect(self._at_choice)
         self._dock.summary.clear()
-        self._read_inputs(job, self.board)
+        self._read_inputs(job, layers.board)
 
     def end(self) -> None:
         """Hear no more of the session."""
-        self._forget_board()
+        if self.layers is not None:
+            self.layers.close()
         self._feed.end()
         for name, slot in self._slots.items():
             self._session.events[name].disconnect(slot)
@@ -118,7 +139,7 @@ class RunView:
 
         def show(found: tuple[str, MapFile]) -> None:
             role, file = found
-            if board is self.board and board.layer(role) is None:
+            if board is self.board and not board.has(role):
                 board.show(role, file.volume, file.voxel_size)
 
         # The run itself tells what is wrong with its files.
@@ -155,23 +176,26 @@ class RunView:
                 f"Iteration {last}: {history[last]:.1f} Å (best {best:.1f} Å)"
             )
 
-    def _draw_fsc(self, *_: Any) -> None:
-        session = self._session
-        if session.run is None:
-            return
-        history = session.fsc_history
+    def _show_looks(self, history: dict[int, Any]) -> None:
         self._dock.looks.setVisible(bool(history))
-        # Made only when it is asked for: a first layer of shapes takes its time.
-        if history and self._curves is not None and self._dock.looks.curves.isChecked():
-            self._curves.show(history, session.run.box_size * session.run.pixel_size)
 
-    def _compare(self, how: str, wanted: bool) -> None:
-        if self._comparison is not None:
-            getattr(self._comparison, how)(wanted)
+    def _at_choice(self, pinned: int | None, latest: int) -> None:
+        self._dock.looks.show_iteration(pinned, latest)
+        self.plots.mark_iteration(pinned)
 
-    def _hold_contrast(self, held: bool) -> None:
-        if self.board is not None:
-            self.board.keeps_contrast = held
+    def _connect_looks(self) -> None:
+        """Hand on what is pressed in the view panel, to the layers of the run that there is."""
+
+        def to_layers(act: Callable[..., None]) -> Callable[..., None]:
+            return lambda *values: None if self.layers is None else act(self.layers, *values)
+
+        looks = self._dock.looks
+        looks.side_by_side.connect(to_layers(lambda to, on: to.comparison.side_by_side(on)))
+        looks.flipped.connect(to_layers(RunLayers.flip_to))
+        looks.curves_wanted.connect(to_layers(RunLayers.want_curves))
+        looks.orientations_wanted.connect(to_layers(RunLayers.want_orientations))
+        looks.contrast_held.connect(to_layers(RunLayers.hold_contrast))
+        looks.latest_wanted.connect(to_layers(lambda to: to.show_iteration(None)))
 
     def _use_theme(self, *_: Any) -> None:
         theme = get_theme(self._viewer.theme)
