@@ -35,6 +35,7 @@ from napari_blush.refine.events import (
 from napari_blush.refine.kept_run import IterationRead as IterationRead
 from napari_blush.refine.kept_run import IterationSummary as IterationSummary
 from napari_blush.refine.kept_run import KeptEvent, KeptIteration, Standing, summary_of
+from napari_blush.refine.kept_run import PastRead as PastRead
 from napari_blush.refine.kept_run import RunLeft as RunLeft
 from napari_blush.refine.kept_run import RunReopened as RunReopened
 from napari_blush.refine.state import RefinementState
@@ -230,13 +231,15 @@ class RefinementSession:
                     "progress": StageProgress("finished", 1, 1),
                     "result": result,
                 }
-            case RunReopened() | IterationRead() | RunLeft():
+            case RunReopened() | PastRead() | IterationRead() | RunLeft():
                 return self._changes_of_kept(event)
         return self._changes_of_iteration(event)
 
     def _changes_of_kept(self, event: KeptEvent) -> dict[str, Any]:
         if isinstance(event, RunReopened):
             return self._reopened(event)
+        if isinstance(event, PastRead):
+            return _histories(event.iterations)
         if isinstance(event, IterationRead):
             return self._read(event)
         told = Message(event.text, warning=event.standing is Standing.FAILED)
@@ -256,11 +259,7 @@ class RefinementSession:
             "state": event.state,
             "poses": None if event.state is None else event.state.poses,
             "messages": (Message(event.text, warning=failed),),
-            "fsc_history": {one.summary.iteration: one.fsc for one in kept},
-            "resolution_history": {
-                one.summary.iteration: one.summary.resolution_angstrom for one in kept
-            },
-            "summaries": {one.summary.iteration: one.summary for one in kept},
+            **_histories(kept),
             "run": event.run,
             "iteration": last,
             "status": _STATUS_OF[event.standing],
@@ -345,6 +344,16 @@ class RefinementSession:
             shells = ("cutoff_shell", "automatic_cutoff_shell", "denoiser_nyquist_shell")
             kept.update(dict.fromkeys((*gone, *shells, "poses", "last_result", "state")))
         return kept
+
+
+def _histories(kept: tuple[KeptIteration, ...]) -> dict[str, Any]:
+    return {
+        "fsc_history": {one.summary.iteration: one.fsc for one in kept},
+        "resolution_history": {
+            one.summary.iteration: one.summary.resolution_angstrom for one in kept
+        },
+        "summaries": {one.summary.iteration: one.summary for one in kept},
+    }
 
 
 def _of_kept(kept: KeptIteration) -> dict[str, Any]:

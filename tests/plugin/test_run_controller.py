@@ -1,9 +1,11 @@
 """A controller starts, holds and leaves runs, and hears only of the one that is its own."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from qtpy.QtCore import QThreadPool
 
 from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.plugin.job_description import JobDescription
@@ -144,3 +146,98 @@ def test_the_command_line_is_quoted_and_holds_what_differs() -> None:
         "napari-blush refine 'my set/a.star' --reference b.mrc --output out --symmetry D2 "
         "--initial-low-pass none --tau2-fudge 2.5 --no-zero-mask --resume"
     )
+
+
+def test_what_is_said_before_a_run_starts_does_not_end_it(application, wait_until) -> None:
+    """After a failure, a lock that was taken over is told before the run says that it starts."""
+    turns = [RuntimeError("no"), Message("The lock was taken over."), STARTED]
+    going = threading.Event()
+
+    def make_events(job, steering):
+        if isinstance(turns[0], RuntimeError):
+            raise turns.pop(0)
+        yield from turns
+        going.wait(10)
+
+    controller, phases = RunController(make_events), []
+    controller.phase_changed.connect(phases.append)
+    controller.start(JOB)
+    wait_until(lambda: controller.phase is RunPhase.FAILED)
+    controller.start(JOB)
+    wait_until(lambda: controller.phase is RunPhase.RUNNING)
+    assert phases == [RunPhase.STARTING, RunPhase.FAILED, RunPhase.STARTING, RunPhase.RUNNING]
+    controller.leave()
+    going.set()
+
+
+def test_a_run_folder_is_opened_and_left(application, wait_until, tiny_files, tmp_path) -> None:
+    """Read again as it was, live while another process holds it; no thread stays."""
+    job = JobDescription(
+        tiny_files.particles, tiny_files.reference, tmp_path / "run", tiny_files.settings
+    )
+    controller = RunController()
+    controller.start(job)
+    controller.step()
+    wait_until(lambda: controller.phase is RunPhase.PAUSED)
+    watcher = RunController()
+    watcher.open(job.output, seconds=0.02)
+    wait_until(lambda: watcher.phase is RunPhase.FOLLOWING)
+    assert list(watcher.session.summaries) == [1]
+    assert "read-only" in watcher.session.messages[0].text
+    controller.resume()
+    wait_until(lambda: watcher.phase is RunPhase.FINISHED, 60)
+    assert list(watcher.session.summaries) == [1, 2, 3]
+    assert watcher.session.half_maps is not None
+    watcher.open(job.output)
+    wait_until(lambda: watcher.session.half_maps is None)
+    assert watcher.phase is RunPhase.FINISHED
+    for one in (controller, watcher):
+        one.leave()
+    pool = QThreadPool.globalInstance()
+    wait_until(lambda: pool.activeThreadCount() == 0)
+
+
+def test_leaving_a_run_that_is_followed_leaves_no_thread(
+    application, wait_until, tiny_files, tmp_path
+) -> None:
+    job = JobDescription(
+        tiny_files.particles, tiny_files.reference, tmp_path / "run", tiny_files.settings
+    )
+    controller, watcher = RunController(), RunController()
+    controller.start(job)
+    controller.step()
+    wait_until(lambda: controller.phase is RunPhase.PAUSED)
+    watcher.open(job.output, seconds=600.0)
+    wait_until(lambda: watcher.phase is RunPhase.FOLLOWING)
+    watcher.leave()
+    controller.leave()
+    pool = QThreadPool.globalInstance()
+    wait_until(lambda: pool.activeThreadCount() == 0, 10)
+
+
+def test_a_branch_begins_with_the_past_of_its_run(
+    application, wait_until, tiny_files, tmp_path
+) -> None:
+    job = JobDescription(
+        tiny_files.particles, tiny_files.reference, tmp_path / "run", tiny_files.settings
+    )
+    controller = RunController()
+    controller.start(job)
+    wait_until(lambda: controller.phase is RunPhase.FINISHED, 60)
+    lived = controller.session.summaries
+    changed = tiny_files.settings.model_copy(update={"regularizer": "smoothness"})
+    branch = replace(
+        job, output=tmp_path / "twin", settings=changed, branch_from=(job.output, 1),
+        settings_before=job.settings,
+    )  # fmt: skip
+    assert branch.command.endswith(
+        f"--continue-from {job.output} --iteration 1 --output {branch.output} "
+        "--regularizer smoothness"
+    )
+    other = RunController()
+    other.start(branch)
+    wait_until(lambda: other.phase is RunPhase.FINISHED, 60)
+    assert other.session.summaries[1] == lived[1]
+    assert other.session.summaries[2].changed == ("branch: regularizer blush to smoothness",)
+    assert list(other.session.fsc_history) == [1, 2, 3]
+    assert other.session.denoised_maps is None

@@ -16,6 +16,7 @@ CAN = {
     RunPhase.PAUSING: {"resume", "step", "finish", "cancel"},
     RunPhase.PAUSED: {"resume", "step", "finish", "cancel"},
     RunPhase.FINISHING: {"cancel"},
+    RunPhase.FOLLOWING: {"start"},
     RunPhase.CANCELLING: set(),
     RunPhase.FINISHED: {"start"},
     RunPhase.CANCELLED: {"start"},

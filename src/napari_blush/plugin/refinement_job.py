@@ -11,20 +11,20 @@ from napari_blush.io.mrc import read_map
 from napari_blush.io.run_settings import RunSource
 from napari_blush.io.star import read_particles
 from napari_blush.plugin.job_description import JobDescription
-from napari_blush.refine.events import (
-    Message,
-    RefinementEvent,
-    RunFinished,
-)
+from napari_blush.refine.events import Message, RunFinished
 from napari_blush.refine.keeping import RunKeeper
+from napari_blush.refine.reopening import past_of
 from napari_blush.refine.run_in_folder import RunRequest, opened
 from napari_blush.refine.steering import Steering
+from napari_blush.session import SessionEvent
 
 
 def refinement_events(
     job: JobDescription, steering: Steering
-) -> Generator[RefinementEvent, None, RefinementResult]:
+) -> Generator[SessionEvent, None, RefinementResult]:
     """Read the files of a job, refine, and write each event that is worth it before telling it.
+
+    A run that goes on begins with its past.
 
     The run folder is held until the generator ends or is closed.
 
@@ -43,6 +43,10 @@ def refinement_events(
         branch_from=job.branch_from,
     )
     with opened(request, steering) as (writer, events):
+        if job.branch_from is not None:
+            yield past_of(*job.branch_from)
+        elif job.resume:
+            yield past_of(job.output)
         for text in writer.messages:
             yield Message(text)
         keeper = RunKeeper(writer)

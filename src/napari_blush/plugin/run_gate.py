@@ -12,7 +12,6 @@ from typing import Any
 from napari_blush.refine.events import (
     ExpectationProgress,
     IterationFinished,
-    RefinementEvent,
     RunFinished,
 )
 from napari_blush.session import RunCancelled, RunPaused, RunResumed, SessionEvent
@@ -54,7 +53,7 @@ class RunGate:
             self._turn.notify_all()
 
     def paced(
-        self, events: Generator[RefinementEvent, None, Any]
+        self, events: Generator[SessionEvent, None, Any]
     ) -> Generator[SessionEvent, None, None]:
         """Pass a run's events on, and say when it is held, goes on, or was cancelled.
 

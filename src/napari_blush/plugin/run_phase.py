@@ -15,6 +15,7 @@ class RunPhase(StrEnum):
     PAUSING = "pausing"
     PAUSED = "paused"
     FINISHING = "finishing"
+    FOLLOWING = "following"
     CANCELLING = "cancelling"
     FINISHED = "finished"
     CANCELLED = "cancelled"
@@ -47,6 +48,7 @@ _CONTROLS = {
     RunPhase.PAUSED: _HELD,
     RunPhase.FINISHING: Controls(cancel=True),
     RunPhase.CANCELLING: Controls(),
+    RunPhase.FOLLOWING: _READY,
     RunPhase.FINISHED: _READY,
     RunPhase.CANCELLED: _READY,
     RunPhase.FAILED: _READY,
@@ -61,6 +63,7 @@ _WORDS = {
     RunPhase.PAUSING: "Pausing after this batch of particles…",
     RunPhase.PAUSED: "Paused",
     RunPhase.FINISHING: "Finishing: this iteration, then a last one on all data",
+    RunPhase.FOLLOWING: "Following a run of another process, read-only",
     RunPhase.CANCELLING: "Cancelling after this batch of particles…",
     RunPhase.FINISHED: "Finished",
     RunPhase.CANCELLED: "Cancelled; whole iterations are kept",

@@ -106,6 +106,13 @@ class RunReopened:
 
 
 @dataclass(frozen=True, slots=True)
+class PastRead:
+    """Iterations that a run is about to go on after, its own or those of another run."""
+
+    iterations: tuple[KeptIteration, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class IterationRead:
     """Another process has finished an iteration; of the last one, on all data, no references."""
 
@@ -123,4 +130,4 @@ class RunLeft:
     text: str
 
 
-KeptEvent = RunReopened | IterationRead | RunLeft
+KeptEvent = RunReopened | PastRead | IterationRead | RunLeft

@@ -23,6 +23,7 @@ from napari_blush.refine.kept_run import (
     IterationRead,
     IterationSummary,
     KeptIteration,
+    PastRead,
     RunReopened,
     Standing,
 )
@@ -95,6 +96,14 @@ def whole_lines(folder: Path) -> list[dict[str, Any]]:
 def kept_iterations(lines: Sequence[Mapping[str, Any]]) -> tuple[KeptIteration, ...]:
     """Return iterations from lines of a history."""
     return tuple(_kept(line) for line in lines)
+
+
+def past_of(folder: Path, iteration: int | None = None) -> PastRead:
+    """Return the iterations of a run up to one of them, the last whole one by default."""
+    last = last_whole_iteration(folder) or 0
+    iteration = last if iteration is None else iteration
+    lines = read_history(folder)
+    return PastRead(kept_iterations([line for line in lines if line["iteration"] <= iteration]))
 
 
 def read_iteration(folder: Path, line: Mapping[str, Any]) -> IterationRead:
