@@ -1,13 +1,20 @@
 """Where blocks lie and how they come together again."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_blush.denoiser.patches import Blend, cut_blocks, even_starts, squared_cosine_window
+from napari_blush.denoiser.patches import (
+    Blend,
+    body_centered_origins,
+    cut_blocks,
+    even_starts,
+    grid_origins,
+    squared_cosine_window,
+)
 from napari_blush.denoiser.release_recipe import LEAST_WEIGHT, release_starts, release_window
 
 
@@ -15,21 +22,41 @@ from napari_blush.denoiser.release_recipe import LEAST_WEIGHT, release_starts, r
     begin=st.integers(0, 50),
     length=st.integers(1, 300),
     block=st.sampled_from([16, 32, 64]),
-    stride_16ths=st.integers(1, 12),
-    margin=st.integers(0, 2),
+    stride_16ths=st.integers(1, 16),
 )
-def test_cores_cover_and_neighbours_overlap(
-    begin: int, length: int, block: int, stride_16ths: int, margin: int
+def test_blocks_cover_and_neighbours_are_near(
+    begin: int, length: int, block: int, stride_16ths: int
 ) -> None:
-    stride = max(1, block * stride_16ths // 16 - 2 * margin)
-    starts = even_starts(begin, begin + length, block, stride, margin)
-    cores = [(start + margin, start + block - margin) for start in starts]
-    assert cores[0][0] <= begin
-    assert cores[-1][1] >= begin + length
+    stride = block * stride_16ths // 16
+    starts = even_starts(begin, begin + length, block, stride)
+    assert starts[0] <= begin
+    assert starts[-1] + block >= begin + length
     steps = [after - before for before, after in pairwise(starts)]
     assert all(0 < step <= stride for step in steps)
     # What sticks out at either end is the same, but for rounding.
-    assert abs((begin - cores[0][0]) - (cores[-1][1] - begin - length)) <= 1
+    assert abs((begin - starts[0]) - (starts[-1] + block - begin - length)) <= 1
+
+
+def test_a_body_centered_lattice_is_a_grid_and_the_middles_of_its_cells() -> None:
+    starts = [[-3, 5, 13], [0, 10], [7]]
+    origins = body_centered_origins(starts)
+    corners = {tuple(one) for one in grid_origins(starts).tolist()}
+    assert corners == set(product(*starts))
+    middles = {tuple(one) for one in origins.tolist()} - corners
+    assert middles == {(1, 5, 7), (9, 5, 7)}
+    assert len(origins) == len(corners) + len(middles)
+
+
+def test_a_body_centered_lattice_leaves_nothing_far_from_every_block() -> None:
+    # 35 blocks beside the 64 of a grid over the same box.
+    axis = even_starts(0, 64, 32, 16)
+    middle = body_centered_origins([axis] * 3).float() + 16
+    grid = even_starts(0, 64, 32, 11)
+    places = torch.rand(2000, 3, generator=torch.Generator().manual_seed(0)) * 32 + 16
+    farthest = torch.cdist(places, middle).amin(dim=1).max()
+    of_grid = torch.cdist(places, grid_origins([grid] * 3).float() + 16).amin(dim=1).max()
+    assert (len(middle), len(grid) ** 3) == (35, 64)
+    assert float(farthest) < 1.02 * float(of_grid)
 
 
 @given(
@@ -44,18 +71,16 @@ def test_release_covers_to_the_end(span: int, stride: int) -> None:
     assert max((b - a for a, b in pairwise(starts)), default=0) <= stride
 
 
-@pytest.mark.parametrize(("block", "margin", "ramp"), [(16, 2, 6), (16, 0, 8), (32, 4, 5)])
-def test_windows_that_overlap_by_a_ramp_sum_to_one(block: int, margin: int, ramp: int) -> None:
-    window = squared_cosine_window(block, margin, ramp)
-    step = block - 2 * margin - ramp
-    line = torch.zeros(block + 3 * step)
+@pytest.mark.parametrize("block", [16, 32])
+def test_windows_half_a_block_apart_sum_to_one(block: int) -> None:
+    window = squared_cosine_window(block)
+    line = torch.zeros(3 * block)
     axis = window[block // 2, block // 2] / window.max() ** (2 / 3)
-    for start in range(0, 4 * step, step):
+    for start in range(0, 2 * block + 1, block // 2):
         line[start : start + block] += axis
-    inside = slice(margin + ramp, -(margin + ramp))
+    inside = slice(block // 2, -block // 2)
     torch.testing.assert_close(line[inside], torch.ones_like(line[inside]))
-    assert window.min() >= 0
-    assert margin == 0 or window[margin - 1].max() == 0
+    assert window.min() > 0
     torch.testing.assert_close(window, window.permute(2, 0, 1))
     torch.testing.assert_close(window, window.flip(1))
 
@@ -85,7 +110,7 @@ def test_what_is_cut_comes_together(
     volume = torch.randn(size, size, size, generator=torch.Generator().manual_seed(seed))
     axis = torch.tensor(release_starts(size, 16, stride))
     origins = torch.cartesian_prod(axis, axis, axis)
-    blend = Blend(size, squared_cosine_window(16, 0, 8), 2)
+    blend = Blend(size, squared_cosine_window(16), 2)
     for some in origins.split(batch):
         blocks = cut_blocks(volume, some, 16)
         blend.add(some, blocks, 2 * blocks)

@@ -3,7 +3,6 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 HALF_WIDTH_ANGSTROM = 15.0  # the release: 10 voxels of 1.5 A
 SPREAD = 1.5  # the kernel is exp(-x^2) for x from -1.5 to 1.5
@@ -45,11 +44,15 @@ def _unscaled(volume: Tensor, voxel_size: float) -> Tensor:
 
 def _smooth(volume: Tensor, kernel: Tensor) -> Tensor:
     """Convolve along each axis in turn, with zeros outside."""
-    shape = volume.shape
-    smooth = volume.reshape(-1, 1, *shape[-3:])
-    for axis in range(3):
-        size = [1, 1, 1]
-        size[axis] = len(kernel)
-        padding = [length // 2 for length in size]
-        smooth = functional.conv3d(smooth, kernel.reshape(1, 1, *size), padding=padding)
-    return smooth.reshape(shape)
+    for axis in (-3, -2, -1):
+        # A band matrix: products of matrices are many times faster than convolutions of lines.
+        band = _band_matrix(volume.shape[axis], kernel)
+        volume = (band @ volume.movedim(axis, -2)).movedim(-2, axis)
+    return volume
+
+
+def _band_matrix(length: int, kernel: Tensor) -> Tensor:
+    apart = torch.arange(length, device=kernel.device)
+    tap = apart[:, None] - apart + len(kernel) // 2
+    inside = (tap >= 0) & (tap < len(kernel))
+    return torch.where(inside, kernel[tap.clamp(0, len(kernel) - 1)], 0.0)

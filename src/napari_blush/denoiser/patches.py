@@ -1,7 +1,9 @@
 """Overlapping blocks: where they lie, how they are cut out, how they are put together again."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int
@@ -34,39 +36,53 @@ class BlockPlan:
         return int(self.window.shape[-1])
 
 
-def even_starts(begin: int, end: int, block: int, stride: int, margin: int) -> list[int]:
-    """Return where blocks begin along an axis so that their cores cover ``begin`` to ``end``.
+def even_starts(begin: int, end: int, block: int, stride: int) -> list[int]:
+    """Return where blocks begin along an axis so that they cover ``begin`` to ``end``.
 
     Parameters
     ----------
     begin, end
         Voxels to cover, the last excluded.
-    block, margin
-        A block's core is what remains of it less ``margin`` voxels at either end.
     stride
         Largest distance between neighbours; they are spread evenly.
 
     Returns
     -------
     list of int
-        May be negative, and the last block may end beyond ``end``.
+        May be negative, and the last block may end beyond ``end``, where a single one is too long.
     """
-    core = block - 2 * margin
-    excess = end - begin - core
+    excess = end - begin - block
     if excess <= 0:
-        return [begin - margin + excess // 2]
+        return [begin + excess // 2]
     n_steps = math.ceil(excess / stride)
-    return [begin - margin + round(step * excess / n_steps) for step in range(n_steps + 1)]
+    return [begin + round(step * excess / n_steps) for step in range(n_steps + 1)]
 
 
-def squared_cosine_window(block: int, margin: int, ramp: int) -> Float[Tensor, "d d d"]:
-    """Return a separable window: 0 in the margin, then a squared-cosine ramp, then 1.
+def grid_origins(starts: Sequence[Sequence[int]]) -> Origins:
+    """Return all blocks ``(b, 3)`` of a grid with the given beginnings along z, y and x."""
+    return torch.cartesian_prod(*(torch.tensor(axis) for axis in starts)).reshape(-1, 3)
 
-    Two ramps that overlap exactly sum to one.
+
+def body_centered_origins(starts: Sequence[Sequence[int]]) -> Origins:
+    """Return the blocks of a grid and one more in the middle of each of its cells.
+
+    No other lattice leaves so little space far from every block, so that the mean of the blocks
+    over a voxel settles with fewer of them.
     """
-    place = torch.arange(block, dtype=torch.float64) + 0.5
-    depth = torch.minimum(place, block - place) - margin
-    axis = torch.sin(torch.pi / 2 * (depth / max(ramp, 1)).clamp(0, 1)).square().float()
+    middles = [
+        [(one + next_one) // 2 for one, next_one in pairwise(axis)] or axis for axis in starts
+    ]
+    corners = grid_origins(starts)
+    return corners if len(corners) == 1 else torch.cat([corners, grid_origins(middles)])
+
+
+def squared_cosine_window(block: int) -> Float[Tensor, "d d d"]:
+    """Return a separable window that rises to the middle of a block as a squared cosine.
+
+    Two of them, half a block apart, sum to one.
+    """
+    place = (torch.arange(block, dtype=torch.float64) + 0.5) / block
+    axis = torch.sin(torch.pi * place).square().float()
     return axis[:, None, None] * axis[:, None] * axis
 
 

@@ -10,12 +10,19 @@ from napari_blush.conventions import Volume
 from napari_blush.denoiser.denoise_options import BlockDenoiser, DenoiseOptions
 from napari_blush.denoiser.local_std import local_standard_deviation
 from napari_blush.denoiser.normalization import about_solvent
-from napari_blush.denoiser.patches import BlockPlan, even_starts, squared_cosine_window
+from napari_blush.denoiser.patches import (
+    BlockPlan,
+    body_centered_origins,
+    cut_blocks,
+    even_starts,
+    grid_origins,
+    squared_cosine_window,
+)
 from napari_blush.denoiser.support_masks import dilated, particle_sphere
 from napari_blush.denoiser.working_grid import WorkingGrid
 
-DEFAULT_STRIDE = 24 / 64  # of a block; docs/denoising.md shows what others cost
-_MARGIN = 4 / 64  # of a block: voxels that the network sees too little around
+DEFAULT_CELL = 32 / 64  # of a block; docs/denoising.md shows what others cost
+_OUTERMOST = 0.02  # of the mask: what is left of the solvent beyond it is not worth a block
 _TINY = 1e-20  # a product of three ramps is small long before it is nothing
 
 
@@ -68,16 +75,15 @@ def prepare_default(
         mask = dilated(grid.to_working(options.mask.to(volume)), voxel_size)
     values, level, scale = about_solvent(volume, mask)
     local_std = local_standard_deviation(values, denoiser.voxel_size)
-    margin = round(_MARGIN * block)
-    stride = options.stride or max(1, round(DEFAULT_STRIDE * block))
-    starts = [even_starts(begin, end, block, stride, margin) for begin, end in _extent(mask)]
-    before = max(0, -min(min(axis) for axis in starts))
-    after = max(0, max(max(axis) for axis in starts) + block - n)
-    origins = torch.cartesian_prod(*(torch.tensor(axis) for axis in starts)).reshape(-1, 3)
-    mask_padded = _padded(mask, before, after)
-    origins = _touching(origins + before, mask_padded, block, margin)
-    ramp = (block - 2 * margin) // 2
-    window = squared_cosine_window(block, margin, ramp).to(volume.device)
+    starts = [
+        even_starts(begin, end, block, options.stride or max(1, round(DEFAULT_CELL * block)))
+        for begin, end in _extent(mask)
+    ]
+    origins = grid_origins(starts) if options.stride else body_centered_origins(starts)
+    before = max(0, -int(origins.min()))
+    after = max(0, int(origins.max()) + block - n)
+    origins = _touching(origins + before, _padded(mask, before, after), block)
+    window = squared_cosine_window(block).to(volume.device)
     return PreparedMap(
         density=_padded(values * mask, before, after),
         local_std=_padded(local_std * mask, before, after),
@@ -96,7 +102,7 @@ def _extent(mask: Volume) -> list[tuple[int, int]]:
     extent = []
     for axis in range(3):
         others = tuple(other for other in range(3) if other != axis)
-        inside = torch.nonzero((mask > 0).any(dim=others[1]).any(dim=others[0])).flatten()
+        inside = torch.nonzero((mask > _OUTERMOST).any(dim=others[1]).any(dim=others[0])).flatten()
         extent.append((int(inside[0]), int(inside[-1]) + 1) if len(inside) else (0, 1))
     return extent
 
@@ -105,10 +111,7 @@ def _padded(volume: Volume, before: int, after: int) -> Float[Tensor, "m m m"]:
     return torch.nn.functional.pad(volume, (before, after) * 3)
 
 
-def _touching(origins: Tensor, mask: Volume, block: int, margin: int) -> Tensor:
-    """Keep the blocks whose cores touch the mask; the others cannot change the result."""
-    kept = []
-    for z, y, x in origins.tolist():
-        core = tuple(slice(start + margin, start + block - margin) for start in (z, y, x))
-        kept.append(bool((mask[core] > 0).any()))
-    return origins[torch.tensor(kept, dtype=torch.bool)]
+def _touching(origins: Tensor, mask: Volume, block: int) -> Tensor:
+    """Keep the blocks that touch the mask; the others cannot change the result."""
+    amount = torch.stack([cut_blocks(mask, one[None], block).amax() for one in origins]).cpu()
+    return origins[amount > _OUTERMOST]
