@@ -16,14 +16,13 @@ from qtpy.QtWidgets import (
 )
 
 from napari_blush.data_model.denoise_settings import DenoiseSettings
-from napari_blush.errors import BlushError, SettingsError
-from napari_blush.plugin.layer_grid import grid_of
+from napari_blush.errors import BlushError
 from napari_blush.plugin.loading import load_in_background
 from napari_blush.plugin.preferences import current_preferences
 from napari_blush.plugin.widgets.denoised_layers import DenoisedLayers, Source
 from napari_blush.plugin.widgets.job_bar import JobBar
 from napari_blush.plugin.widgets.labelled_slider import LabelledSlider
-from napari_blush.plugin.widgets.layer_choice import LayerChoice, is_map
+from napari_blush.plugin.widgets.layer_choice import LayerChoice, common_grid, is_map
 from napari_blush.plugin.widgets.path_field import PathField, Wanted
 from napari_blush.plugin.widgets.refinement_inputs import MAPS
 from napari_blush.plugin.widgets.scrolled import in_scroll_area
@@ -55,7 +54,7 @@ class DenoiseWidget(QWidget):
         self.layer = LayerChoice(viewer.layers, is_map)
         self.other_half = LayerChoice(viewer.layers, is_map, nothing="none")
         self.mask_layer = LayerChoice(viewer.layers, is_map, nothing="sphere")
-        self.file = PathField(Wanted.FILE, MAPS, lambda: list(viewer.layers), self)
+        self.file = PathField(Wanted.FILE, MAPS, lambda: list(viewer.layers), parent=self)
         self.open = QPushButton("Open")
         self.weights = WeightsChoice(self)
         self.recycles = QSpinBox()
@@ -140,15 +139,14 @@ class DenoiseWidget(QWidget):
             other, mask = self.other_half.layer(), self.mask_layer.layer()
             if other is not None and other is not layers[0]:
                 layers.append(other)
-            grids = [_grid(layer) for layer in [*layers, *([] if mask is None else [mask])]]
-            _check_alike(grids)
+            voxel_size, _ = common_grid([*layers, *([] if mask is None else [mask])])
             settings = self.form.value().model_copy(update={"denoiser": self.weights.value()})
         except BlushError as error:
             self.jobs.say(str(error))
             return None
         request = self._engine.DenoiseRequest(
             tuple(layer.data for layer in layers),
-            grids[0][1],
+            voxel_size,
             settings,
             mask=None if mask is None else mask.data,
             n_recycles=self.recycles.value(),
@@ -261,22 +259,6 @@ class DenoiseWidget(QWidget):
         other = self.other_half.layer()
         self.trailing.setEnabled(other is not None and other is not self.layer.layer())
         self.open.setEnabled(self.file.value() is not None and not self.file.problem())
-
-
-def _grid(layer: Any) -> tuple[tuple[int, ...], float]:
-    attributes = {"scale": layer.scale, "units": layer.units, "translate": layer.translate}
-    return layer.data.shape, grid_of(layer.name, layer.data.shape, attributes)[0]
-
-
-def _check_alike(grids: list[tuple[tuple[int, ...], float]]) -> None:
-    """Refuse maps that are not on one grid."""
-    (shape, voxel), *others = grids
-    for other_shape, other_voxel in others:
-        if other_shape != shape or abs(other_voxel / voxel - 1) > 1e-3:
-            raise SettingsError(
-                f"Given maps of {shape[0]} voxels of {voxel:g} A and {other_shape[0]} of "
-                f"{other_voxel:g} A; wanted one grid; choose other layers."
-            )
 
 
 def _is_same(before: Any, now: Any) -> bool:

@@ -1,13 +1,15 @@
 """A list of the viewer's layers of one kind, of which one is chosen; it follows the viewer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QComboBox, QWidget
 
 from napari_blush.errors import SettingsError
+from napari_blush.plugin.layer_grid import grid_of
 
+_SAME_SIZE = 1e-3  # relative: what two headers may differ by rounding
 _EVENTS = ("inserted", "removed", "reordered", "renamed")
 
 
@@ -95,3 +97,27 @@ def is_map(layer: Any) -> bool:
     """Return whether a layer is a cubic map."""
     shape = getattr(layer.data, "shape", ())
     return type(layer).__name__ == "Image" and len(shape) == 3 and len(set(shape)) == 1
+
+
+def common_grid(layers: Sequence[Any]) -> tuple[float, tuple[float, float, float]]:
+    """Return voxel size and origin (x, y, z), in angstrom, of maps on one grid.
+
+    Raises
+    ------
+    MrcFileError
+        When one is no cube of cubic voxels.
+    SettingsError
+        When they are not on one grid.
+    """
+    grids = []
+    for layer in layers:
+        attributes = {"scale": layer.scale, "units": layer.units, "translate": layer.translate}
+        grids.append((layer.data.shape[0], *grid_of(layer.name, layer.data.shape, attributes)))
+    (n, voxel, origin), *others = grids
+    for other_n, other_voxel, _ in others:
+        if other_n != n or abs(other_voxel / voxel - 1) > _SAME_SIZE:
+            raise SettingsError(
+                f"Given maps of {n} voxels of {voxel:g} A and {other_n} of {other_voxel:g} A; "
+                "wanted one grid; choose other layers."
+            )
+    return voxel, origin

@@ -1,0 +1,307 @@
+"""What the half-maps of layers are worth: the judgments of ``napari-blush validate``, one by one.
+
+Each is a generator that says how far it is and ends with a ``Finding``; what was found is kept, so
+that the next judgment and the report need not find it again. Thresholds and sentences are those of
+``validation``. Loaded where it computes.
+"""
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from napari_blush.conventions import FSC_AGAINST_TRUTH, FSC_GOLD_STANDARD
+from napari_blush.denoiser.weights import KnownWeights, known_weights, load_denoiser
+from napari_blush.errors import RunFolderError, SettingsError
+from napari_blush.io.atomic import write_bytes
+from napari_blush.io.atoms import read_atoms
+from napari_blush.io.mrc import MapFile
+from napari_blush.numerics.devices import chosen_device
+from napari_blush.plugin.layers import as_array
+from napari_blush.regularization.spectral_trailing import cutoff_shell
+from napari_blush.validation.denoiser_twins import DenoiserTwins, denoiser_twins_steps
+from napari_blush.validation.directional import directional_report
+from napari_blush.validation.half_map_checks import HalfMapReport, half_map_report
+from napari_blush.validation.lights import Check
+from napari_blush.validation.local_resolution import (
+    LocalResolution,
+    local_resolution_steps,
+    locally_filtered,
+)
+from napari_blush.validation.model_report import model_report
+from napari_blush.validation.report_page import Section, page
+from napari_blush.validation.report_sections import (
+    directional_section,
+    half_map_section,
+    local_section,
+    model_section,
+    verdict_section,
+)
+from napari_blush.validation.resolution import resolution_report
+
+Volume = npt.NDArray[np.float32]
+_LIGHTEST_AND_DARKEST = (0.05, 0.95)
+"""Quantiles of the local resolution that the colours span."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far a judgment is, and at what."""
+
+    fraction: float
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlottedCurves:
+    """Curves by name, one value a shell; those named in ``dashed`` are controls."""
+
+    curves: Mapping[str, Sequence[float]]
+    voxel_size: float
+    dashed: tuple[str, ...] = ()
+    levels: tuple[float, ...] = (FSC_GOLD_STANDARD, FSC_AGAINST_TRUTH)
+    marks: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a judgment ends with.
+
+    Parameters
+    ----------
+    section : Section
+        Of the report: title, checks, notes, drawings.
+    curves : PlottedCurves or None
+    maps : dict of str to (n, n, n) array
+        By what they are.
+    limits : (low, high) or None
+        Angstrom that the colours of a local resolution span.
+    """
+
+    section: Section
+    curves: PlottedCurves | None = None
+    maps: Mapping[str, Volume] = field(default_factory=dict)
+    limits: tuple[float, float] | None = None
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        """Lights with their figures and sentences."""
+        return self.section.checks
+
+
+@dataclass(frozen=True, slots=True)
+class HalfMapLayers:
+    """Two half-maps of layers, and a mask or None to have one drawn.
+
+    Parameters
+    ----------
+    half1, half2, mask : (n, n, n) arrays
+    voxel_size : float
+        Angstrom.
+    origin : (x, y, z)
+        Angstrom.
+    """
+
+    half1: npt.NDArray[np.generic]
+    half2: npt.NDArray[np.generic]
+    mask: npt.NDArray[np.generic] | None
+    voxel_size: float
+    origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
+
+
+class ValidationJob:
+    """The judgments of one pair of half-maps.
+
+    Parameters
+    ----------
+    given : HalfMapLayers
+    device : str
+        ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    """
+
+    def __init__(self, given: HalfMapLayers, device: str = "auto") -> None:
+        self.given = given
+        self.found: dict[str, Finding] = {}
+        self._device = device
+
+    def resolution(self) -> Generator[Step, None, Finding]:
+        """Four FSC curves, the mask, the solvent; the sharpened map."""
+        yield Step(0.1, "FSC")
+        found, report = self._judged, self._judged.resolution
+        shell = cutoff_shell(report.fsc.corrected.cpu())
+        section = half_map_section(found, {"trailing": shell})
+        curves = {
+            "corrected": report.fsc.corrected,
+            "no mask": report.fsc.unmasked,
+            "masked": report.fsc.masked,
+            "randomized": report.fsc.phase_randomized,
+        }
+        maps = {"sharpened": as_array(report.sharpened)}
+        if report.mask_is_automatic:
+            maps["automatic mask"] = as_array(report.mask)
+        marks = {"trailing": float(shell)}
+        plotted = self._plotted(curves, dashed=("randomized",), marks=marks)
+        return self._kept("resolution", Finding(section, plotted, maps))
+
+    def randomization(self, weights: str) -> Generator[Step, None, Finding]:
+        """Random phases: what the mask makes of them, and what the denoiser does."""
+        yield Step(0.02, "half-maps with random phases")
+        found = self._judged
+        device = chosen_device(self._device, SettingsError)
+        denoiser = load_denoiser(weights).to(device)
+        mask = found.resolution.mask
+        twins: DenoiserTwins
+        steps = denoiser_twins_steps(self._volumes, self.given.voxel_size, mask, denoiser)
+        with closing(steps):
+            while True:
+                try:
+                    step = next(steps)
+                except StopIteration as finished:
+                    twins = finished.value
+                    break
+                share = step.done / max(step.total, 1)
+                yield Step(0.05 + 0.95 * share, f"denoiser, block {step.done} of {step.total}")
+        verdict, of_mask = twins.verdict, found.randomized
+        notes = [
+            f"Phases are random beyond {twins.randomize_at:.1f} Å; weights {denoiser.record.name}."
+        ]
+        section = verdict_section(
+            "Phase randomization",
+            verdict,
+            self.given.voxel_size,
+            more={"twins before": twins.fsc_before, "twins denoised": twins.fsc_after},
+            notes=notes,
+        )
+        checks = [*([] if of_mask is None else [of_mask.check]), *section.checks]
+        section = Section(section.title, checks, section.drawings, section.notes)
+        curves = {
+            "denoised": verdict.fsc_t,
+            "random, denoised": twins.fsc_after,
+            "random": twins.fsc_before,
+        }
+        marks = {"random beyond": float(verdict.from_shell)}
+        plotted = self._plotted(curves, dashed=("random",), marks=marks)
+        return self._kept("randomization", Finding(section, plotted))
+
+    def local(self) -> Generator[Step, None, Finding]:
+        """Resolution by place, and the map filtered by it."""
+        yield Step(0.01, "FSC")
+        report = self._judged.resolution
+        size = self.given.voxel_size
+        place = chosen_device(self._device, SettingsError)
+        half1, half2 = (half.to(place) for half in self._volumes)
+        steps = local_resolution_steps(half1, half2, size, report.resolution, report.mask)
+        found: LocalResolution
+        with closing(steps):
+            while True:
+                try:
+                    done = next(steps)
+                except StopIteration as finished:
+                    found = finished.value
+                    break
+                yield Step(done, "windows")
+        filtered = locally_filtered(report.sharpened, found.resolution, size)
+        low, high = found.quantiles(_LIGHTEST_AND_DARKEST)
+        maps = {
+            "local resolution (Å)": as_array(found.resolution),
+            "locally filtered": as_array(filtered),
+        }
+        finding = Finding(local_section(found), maps=maps, limits=(low, max(high, low + 0.1)))
+        return self._kept("local", finding)
+
+    def directional(self) -> Generator[Step, None, Finding]:
+        """FSC in cones about directions."""
+        yield Step(0.1, "cones")
+        mask = self._judged.resolution.mask
+        report = directional_report(*self._volumes, self.given.voxel_size, mask=mask)
+        low, high = (report.curves.nan_to_num(nan=1.0).quantile(q, dim=0) for q in (0.0, 1.0))
+        curves = {
+            "mean": report.curves.nanmean(dim=0),
+            "weakest direction": report.curves[int(report.cutoff_shell.argmin())],
+            "lowest": low,
+            "highest": high,
+        }
+        plotted = self._plotted(curves, dashed=("lowest", "highest"))
+        return self._kept("directional", Finding(directional_section(report), plotted))
+
+    def against_model(self, path: Path) -> Generator[Step, None, Finding]:
+        """Compare the mean of the halves with an atomic model."""
+        yield Step(0.1, "reading the model")
+        atoms = read_atoms(path)
+        yield Step(0.2, "density of the model")
+        average = (self._volumes[0] + self._volumes[1]) / 2
+        given = MapFile(average, self.given.voxel_size, self.given.origin)
+        report = model_report(given, atoms, halves=self._volumes)
+        curves: dict[str, Tensor | None] = {
+            "map": report.fsc.fsc_sum,
+            "half 1": report.fsc.fsc_half1,
+            "half 2": report.fsc.fsc_half2,
+            "map, no mask": report.fsc.fsc_unmasked,
+        }
+        levels = (FSC_AGAINST_TRUTH,)
+        plotted = self._plotted(curves, dashed=("map, no mask",), levels=levels)
+        maps = {"model density": as_array(report.density)}
+        return self._kept("model", Finding(model_section(report), plotted, maps))
+
+    def report(self, target: Path, model: Path | None) -> Generator[Step, None, Path]:
+        """Write one page of all judgments; what was not found yet is found first."""
+        missing = {
+            "resolution": self.resolution,
+            "directional": self.directional,
+            "local": self.local,
+        }
+        for name, judge in missing.items():
+            if name not in self.found:
+                yield from judge()
+        if model is not None and "model" not in self.found:
+            yield from self.against_model(model)
+        names = ("resolution", "randomization", "directional", "local", "model")
+        sections = [self.found[name].section for name in names if name in self.found]
+        write_bytes(target, page("Validation", sections).encode(), RunFolderError)
+        return target
+
+    @cached_property
+    def _volumes(self) -> tuple[Tensor, Tensor]:
+        n = self.given.half1.shape[-1]
+        if n % 2:
+            raise SettingsError(
+                f"Given half-maps of {n} voxels along an edge; wanted an even number; pad them."
+            )
+        first, second = (
+            torch.from_numpy(np.array(half, dtype=np.float32))
+            for half in (self.given.half1, self.given.half2)
+        )
+        return first, second
+
+    @cached_property
+    def _judged(self) -> HalfMapReport:
+        mask = self.given.mask
+        given = None if mask is None else torch.from_numpy(np.array(mask, dtype=np.float32))
+        report = resolution_report(*self._volumes, self.given.voxel_size, mask=given)
+        return half_map_report(*self._volumes, report)
+
+    def _plotted(
+        self,
+        curves: Mapping[str, Tensor | None],
+        *,
+        dashed: tuple[str, ...] = (),
+        levels: tuple[float, ...] = (FSC_GOLD_STANDARD, FSC_AGAINST_TRUTH),
+        marks: Mapping[str, float] | None = None,
+    ) -> PlottedCurves:
+        values = {name: fsc.tolist() for name, fsc in curves.items() if fsc is not None}
+        return PlottedCurves(values, self.given.voxel_size, dashed, levels, marks or {})
+
+    def _kept(self, name: str, finding: Finding) -> Finding:
+        self.found[name] = finding
+        return finding
+
+
+def usable_weights() -> list[KnownWeights]:
+    """Return the weights that are here and can be used."""
+    return [weights for weights in known_weights() if weights.record is not None]

@@ -1,0 +1,148 @@
+"""A person picks two half-maps and presses the buttons of the Validate dock."""
+
+import napari
+import numpy as np
+import pytest
+import torch
+
+from napari_blush.denoiser.network import BlushUNet
+from napari_blush.denoiser.weights import save_denoiser
+from napari_blush.numerics.filters import low_pass
+from napari_blush.numerics.masks import soft_sphere
+from napari_blush.plugin.widgets.validate import ValidateWidget
+from napari_blush.validation.half_map_checks import half_map_report
+from napari_blush.validation.local_resolution import local_resolution
+from napari_blush.validation.resolution import resolution_report
+
+N, VOXEL = 40, 3.0
+
+
+@pytest.fixture
+def viewer(application):
+    viewer = napari.Viewer(ndisplay=2)
+    viewer.window.set_geometry(0, 0, 700, 400)
+    yield viewer
+    viewer.close()
+    application.processEvents()
+
+
+@pytest.fixture
+def halves(generator) -> tuple[torch.Tensor, torch.Tensor]:
+    signal = low_pass(torch.randn(N, N, N, generator=generator), VOXEL, 8.0)
+    signal = (signal / signal.std() + 1) * soft_sphere(N, 10.0, 3.0)
+    first, second = (signal + 0.7 * torch.randn(N, N, N, generator=generator) for _ in (1, 2))
+    return first, second
+
+
+@pytest.fixture
+def dock(viewer, halves, wait_until) -> ValidateWidget:
+    where = {"scale": (VOXEL,) * 3, "units": ("angstrom",) * 3, "translate": (30, 60, 90)}
+    viewer.add_image(np.zeros((N, N, N), np.float32), name="something else", **where)
+    for number, half in enumerate(halves, start=1):
+        viewer.add_image(half.numpy(), name=f"run_half{number}_class001_unfil", **where)
+    dock = ValidateWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="Validate", area="right")
+    wait_until(lambda: dock._engine is not None)
+    return dock
+
+
+def over(dock, wait_until, application) -> None:
+    wait_until(lambda: not dock.is_busy)
+    application.processEvents()
+    wait_until(lambda: not dock.is_busy)
+    application.processEvents()
+
+
+def test_halves_are_paired_by_name_and_judged(
+    dock, viewer, halves, wait_until, application, tmp_path
+) -> None:
+    assert dock.half1.currentText() == "run_half1_class001_unfil"
+    assert dock.half2.currentText() == "run_half2_class001_unfil"
+    assert not dock.against_model.isEnabled()
+    dock.resolution.click()
+    assert dock.is_busy
+    assert not dock.local.isEnabled()
+    over(dock, wait_until, application)
+    expected = half_map_report(*halves, resolution_report(*halves, VOXEL))
+    for check in expected.checks:
+        assert check.value in dock.verdict.text()
+    curve = dock.plot.table()[1]
+    assert [row[2] for row in curve] == pytest.approx(expected.resolution.fsc.corrected.tolist())
+    mask = viewer.layers["run_half1_class001_unfil · automatic mask"]
+    assert np.allclose(mask.data, expected.resolution.mask.numpy())
+    assert tuple(mask.translate) == (30, 60, 90)
+    dock.directional.click()
+    over(dock, wait_until, application)
+    assert "sphericity" in dock.verdict.text()
+    dock.write_report(tmp_path / "report.html")
+    over(dock, wait_until, application)
+    page = (tmp_path / "report.html").read_text()
+    for title in ("Half-maps", "Directions", "Local resolution"):
+        assert f"<h2>{title}</h2>" in page
+    assert "Wrote" in dock.jobs.state.text()
+
+
+def test_a_surface_is_coloured_by_local_resolution(
+    dock, viewer, halves, wait_until, application
+) -> None:
+    dock.local.click()
+    name = "run_half1_class001_unfil · local resolution, surface"
+    wait_until(lambda: name in viewer.layers and not dock.is_busy)
+    whole = resolution_report(*halves, VOXEL)
+    expected = local_resolution(*halves, VOXEL, whole.resolution, whole.mask)
+    shown = viewer.layers["run_half1_class001_unfil · local resolution (Å)"]
+    assert np.allclose(shown.data, expected.resolution.numpy(), atol=1e-4)
+    surface = viewer.layers[name]
+    assert viewer.dims.ndisplay == 3
+    assert surface.colorbar.visible
+    assert tuple(surface.contrast_limits) == pytest.approx(
+        expected.quantiles((0.05, 0.95)), abs=0.1
+    )
+    assert surface.vertices.min() >= 30
+    voxels = (surface.vertices - np.array([30, 60, 90])) / VOXEL
+    nearest = expected.resolution.numpy()[tuple(np.round(voxels).astype(int).T)]
+    assert np.abs(surface.vertex_values - nearest).mean() < 0.5
+    before = len(surface.vertices)
+    dock.contour.set_value(40)
+    dock.contour.slider.sliderReleased.emit()
+    wait_until(lambda: len(surface.vertices) != before and not dock.is_busy)
+    assert sum(layer.name == name for layer in viewer.layers) == 1
+
+
+def test_random_phases_go_through_the_denoiser(
+    dock, viewer, wait_until, application, tmp_path
+) -> None:
+    torch.manual_seed(1)
+    path = tmp_path / "tiny.safetensors"
+    save_denoiser(path, BlushUNet(2, 2), {"voxel_size": 3.0, "block_size": 16, "name": "tiny"})
+    dock.weights.set_value(str(path))
+    dock.randomization.click()
+    wait_until(lambda: dock.jobs.bar.value() > 100)
+    dock.jobs.cancel.click()
+    over(dock, wait_until, application)
+    assert dock.jobs.state.text() == "Cancelled."
+    assert not dock.verdict.isVisible()
+    dock.randomization.click()
+    over(dock, wait_until, application)
+    text = dock.verdict.text()
+    assert "made by the mask" in text
+    assert "gained by denoising" in text
+    assert "green" in text or "yellow" in text or "red" in text
+    assert "weights tiny" in text
+
+
+def test_what_cannot_be_done_is_said(dock, viewer, wait_until, tmp_path) -> None:
+    dock.half2.choose(dock.half1.layer())
+    dock.resolution.click()
+    assert "both halves" in dock.jobs.state.text()
+    small = viewer.add_image(np.ones((8, 8, 8), np.float32), name="small")
+    dock.half2.choose(small)
+    dock.resolution.click()
+    assert "wanted one grid" in dock.jobs.state.text()
+    dock.half2.choose(viewer.layers["run_half2_class001_unfil"])
+    model = tmp_path / "model.pdb"
+    model.write_text("nothing\n")
+    dock.model.set_value(model)
+    dock.against_model.click()
+    wait_until(lambda: not dock.is_busy)
+    assert "model.pdb" in dock.jobs.state.text()
