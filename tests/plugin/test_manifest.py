@@ -42,7 +42,7 @@ def test_everything_that_is_named_is_there(manifest) -> None:
     assert set(used) == commands
 
 
-@pytest.mark.parametrize("name", ["Refine", "Denoise"])
+@pytest.mark.parametrize("name", ["Refine", "Denoise", "Validate"])
 def test_docks_open_narrow_and_at_once(viewer, wait_until, name) -> None:
     _, widget = viewer.window.add_plugin_dock_widget(PLUGIN, name)
     assert widget.minimumSizeHint().width() <= 360
@@ -66,6 +66,7 @@ def test_napari_and_the_docks_come_without_torch() -> None:
     code = (
         "import sys, napari, napari_blush.plugin\n"
         "import napari_blush.plugin.widgets.refine, napari_blush.plugin.widgets.denoise\n"
+        "import napari_blush.plugin.widgets.validate\n"
         "print('torch' in sys.modules)"
     )
     outcome = subprocess.run(

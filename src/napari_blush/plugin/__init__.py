@@ -81,3 +81,13 @@ def sample_low_signal_particles() -> Sequence[LayerTuple]:
     from napari_blush.plugin import sample_data, sample_sets
 
     return sample_data.particles_of(sample_sets.LOW_SIGNAL)
+
+
+def show_local_resolution() -> None:
+    """Open the *Validate* dock and color a surface, where there is a pair of half-maps."""
+    from napari import current_viewer  # type: ignore[import-untyped]
+
+    viewer = current_viewer()
+    if viewer is not None:
+        _, dock = viewer.window.add_plugin_dock_widget("napari-blush", "Validate")
+        dock.judge_when_loaded("local")

@@ -61,6 +61,7 @@ class ValidateWidget(QWidget):
         self._layers: ValidationLayers | None = None
         self._first: Any = None
         self._local: Any = None
+        self._waiting = ""
         self.half1 = LayerChoice(viewer.layers, is_map)
         self.half2 = LayerChoice(viewer.layers, is_map)
         self.mask_layer = LayerChoice(viewer.layers, is_map, nothing="automatic")
@@ -103,6 +104,11 @@ class ValidateWidget(QWidget):
             return (yield from getattr(job, what)(*arguments))
 
         self.jobs.start(steps, partial(self._show, layers), "Working…")
+
+    def judge_when_loaded(self, what: str) -> None:
+        """Run a judgment as soon as it can be, where two half-maps are chosen."""
+        self._waiting = what
+        self._judge_what_waits()
 
     def press_model(self) -> None:
         """Compare with the atomic model that is entered."""
@@ -309,6 +315,13 @@ class ValidateWidget(QWidget):
         self.weights.offer([weights.name for weights in self._engine.usable_weights()])
         self.jobs.say("Ready.")
         self._refresh()
+        self._judge_what_waits()
+
+    def _judge_what_waits(self) -> None:
+        if self._engine is None or self.is_busy or not self._waiting:
+            return
+        what, self._waiting = self._waiting, ""
+        self.judge(what)
 
     def _refresh(self) -> None:
         is_ready = self._engine is not None and not self.is_busy
