@@ -15,6 +15,7 @@ from napari_blush.data_model.validation_settings import (
     ImageRandomizationSettings,
     LocalResolutionSettings,
     ModelCheckSettings,
+    ReferenceBiasSettings,
     ValidationSettings,
 )
 
@@ -116,6 +117,13 @@ VALIDATE_COMMANDS: dict[str, Command] = {
         usage="RUN PARTICLES --reference MAP --output DIR",
         module="napari_blush.cli.validate_overfitting",
         settings=ImageRandomizationSettings,
+        add_files=_run_and_particles,
+    ),
+    "validate-bias": Command(
+        summary="Refine pure noise against a run's start map, to see what that alone gives",
+        usage="RUN PARTICLES --reference MAP --output DIR",
+        module="napari_blush.cli.validate_bias",
+        settings=ReferenceBiasSettings,
         add_files=_run_and_particles,
     ),
     "validate-angles": Command(

@@ -17,11 +17,13 @@ from napari_blush.cli.particles import particles_of
 from napari_blush.cli.refine import termination_as_interrupt
 from napari_blush.cli.report import Report
 from napari_blush.cli.validate_files import finish
-from napari_blush.data_model.results import Outcome
+from napari_blush.conventions import Volume
+from napari_blush.data_model.particles import Particles
+from napari_blush.data_model.results import Outcome, RefinementResult
 from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.data_model.validation_settings import ImageRandomizationSettings
 from napari_blush.errors import RunFolderError
-from napari_blush.io.mrc import read_map
+from napari_blush.io.mrc import MapFile, read_map
 from napari_blush.io.run_folder import RunWriter
 from napari_blush.io.run_history import read_history
 from napari_blush.io.run_settings import read_settings
@@ -48,20 +50,10 @@ def execute(settings: ImageRandomizationSettings, options: Namespace) -> int:
     particles = phase_randomized_particles(particles_of(options), beyond, settings.seed)
     wanted = repeated_settings(read_settings(options.run), settings)
     reference = read_map(options.reference)
-    mask = None if wanted.solvent_mask is None else read_map(wanted.solvent_mask)
-    with RunWriter(options.output, wanted, particles) as writer:
-        events = run(
-            wanted,
-            particles,
-            (reference.volume, reference.voxel_size),
-            mask=None if mask is None else (mask.volume, mask.voxel_size),
-        )
-        with termination_as_interrupt():
-            result = follow(events, RunKeeper(writer), report)
+    result = run_again(wanted, particles, reference, options.output, report)
     if result.outcome in (Outcome.FAILED, Outcome.CANCELLED):
         return 1
-    average = result.half_maps.mean()
-    used = soft_mask_from_volume(average, size) if mask is None else mask.volume
+    used = mask_of(wanted, result.half_maps.mean(), size)
     verdict = judged(before, last_line(options.output), beyond, used)
     trailing = "with" if wanted.spectral_trailing else "without"
     section = verdict_section(
@@ -72,8 +64,44 @@ def execute(settings: ImageRandomizationSettings, options: Namespace) -> int:
             f"Phases random beyond {beyond:.2f} A; regularizer {wanted.regularizer}, {trailing} "
             "spectral trailing. Solvent-corrected curves of the last iterations."
         ],
+        marks=last_trailing(options.run),
     )
     return finish(report, options.output, "Overfitting", [section])
+
+
+def run_again(
+    wanted: RefinementSettings,
+    particles: Particles,
+    reference: MapFile,
+    output: Path,
+    report: Report,
+) -> RefinementResult:
+    """Refine other images of the same particles; the output is a run folder like any other."""
+    mask = None if wanted.solvent_mask is None else read_map(wanted.solvent_mask)
+    with RunWriter(output, wanted, particles) as writer:
+        events = run(
+            wanted,
+            particles,
+            (reference.volume, reference.voxel_size),
+            mask=None if mask is None else (mask.volume, mask.voxel_size),
+        )
+        with termination_as_interrupt():
+            return follow(events, RunKeeper(writer), report)
+
+
+def mask_of(settings: RefinementSettings, average: Volume, voxel_size: float) -> Volume:
+    """Return the mask of a run, or one drawn around a map on the same grid."""
+    if settings.solvent_mask is not None:
+        given = read_map(settings.solvent_mask).volume
+        if given.shape == average.shape:
+            return given
+    return soft_mask_from_volume(average, voxel_size)
+
+
+def last_trailing(folder: Path) -> dict[str, int]:
+    """Return where spectral trailing last ended a run's references, as a mark of a plot."""
+    shells = [line["cutoff_shell"] for line in read_history(folder) if line.get("cutoff_shell")]
+    return {"trailing": int(shells[-1])} if shells else {}
 
 
 def last_line(folder: Path) -> dict[str, Any]:
@@ -120,5 +148,4 @@ def judged(
     fsc_t, fsc_n = curve(before, "corrected"), curve(after, "corrected")
     size = float(before["voxel_size"])
     from_shell = max(1, round(resolution_to_shell(beyond, 2 * (len(fsc_t) - 1), size)))
-    used = mask if mask.shape[-1] == 2 * (len(fsc_t) - 1) else None
-    return overfitting_verdict(fsc_t, fsc_n, from_shell, size, mask=used)
+    return overfitting_verdict(fsc_t, fsc_n, from_shell, size, mask=mask)

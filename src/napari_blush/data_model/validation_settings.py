@@ -104,6 +104,15 @@ class ImageRandomizationSettings(Settings):
     threads: int | None = Field(None, ge=1, description="CPU threads; default: all cores.")
 
 
+class ReferenceBiasSettings(Settings):
+    """Settings of a refinement of pure noise against a run's start map."""
+
+    max_iterations: int = Field(5, ge=1, description="Iterations of the noise.")
+    seed: int = Field(0, ge=0, description="Seed of the noise.")
+    device: Device | None = Field(None, description="Where to compute; default: as the run.")
+    threads: int | None = Field(None, ge=1, description="CPU threads; default: all cores.")
+
+
 class AngleSettings(Settings):
     """Settings of the angular distribution."""
 
