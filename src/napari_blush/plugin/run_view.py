@@ -16,10 +16,16 @@ from napari_blush.plugin.plots.panel import PlotsPanel
 from napari_blush.plugin.plots_feed import PlotsFeed
 from napari_blush.plugin.preferences import current_preferences
 from napari_blush.plugin.run_layers import RunLayers
-from napari_blush.plugin.widgets.steering_panel import FINER, MASK
-from napari_blush.refine.changes import AT_THE_START_ONLY
+from napari_blush.plugin.widgets.steering_panel import FINER, LOCAL, MASK, NO_MASK, OFFSETS
+from napari_blush.refine.changes import AT_THE_START_ONLY, asked_in_words
 from napari_blush.refine.events import Message, RunStarted
-from napari_blush.refine.steering import ChangeMask, ChangeSettings, SampleFiner
+from napari_blush.refine.steering import (
+    ChangeMask,
+    ChangeOffsetSearch,
+    ChangeSettings,
+    SampleFiner,
+    SearchLocally,
+)
 from napari_blush.session import RefinementSession, StageProgress
 
 
@@ -55,7 +61,10 @@ class RunView:
         self.plots = PlotsPanel(dock)
         self.plots.hide()
         dock.plots.addWidget(self.plots)
-        self._feed = PlotsFeed(session, self.plots, self.show_iteration)
+        self.plots.said.connect(dock.log.appendPlainText)
+        self._feed = PlotsFeed(
+            session, self.plots, self.show_iteration, self._limit_trailing, self._map_of
+        )
         self._use_theme()
         viewer.events.theme.connect(self._use_theme)
         self._connect_looks()
@@ -114,10 +123,29 @@ class RunView:
         steering = self._session.steering
         if FINER in values:
             steering.propose(SampleFiner())
+        elif LOCAL in values:
+            steering.propose(SearchLocally())
+        elif OFFSETS in values:
+            steering.propose(ChangeOffsetSearch(values[OFFSETS]))
+        elif NO_MASK in values:
+            steering.propose(ChangeMask(None))
         elif MASK in values:
             self._propose_mask()
         else:
             steering.propose(ChangeSettings(values))
+        self._show_waiting()
+
+    def _show_waiting(self) -> None:
+        waiting = [asked_in_words(change) for change in self._session.steering.waiting]
+        self._dock.steering.show_waiting(waiting)
+
+    def _limit_trailing(self, resolution: float | None) -> None:
+        """Ask for a trailing limit in angstrom at once, and show it among the settings."""
+        self._dock.steering.set_now({"trailing_limit": resolution})
+        self._dock.form.editors["trailing_limit"].set_value(resolution)
+
+    def _map_of(self, role: str, iteration: int) -> Any:
+        return None if self.layers is None else self.layers.store.find(role, iteration)
 
     def _propose_mask(self) -> None:
         layer = None if self.board is None else self.board.layer("mask")
@@ -134,7 +162,7 @@ class RunView:
 
         def steps() -> Generator[tuple[str, MapFile], None, None]:
             for role, path in paths.items():
-                if path is not None:
+                if path is not None and path.is_file():
                     yield role, read_map(path)
 
         def show(found: tuple[str, MapFile]) -> None:
@@ -152,9 +180,11 @@ class RunView:
         why = "as chosen under Device" if asked == "cpu" else "no CUDA device was found"
         self._dock.controls.show_device(run.device, why if run.device == "cpu" else "")
 
-    def _at_iteration(self, iteration: int) -> None:
-        if iteration:
-            self._dock.steering.iteration_began()
+    def _at_iteration(self, _: int) -> None:
+        self._show_waiting()
+        sampling = self._session.sampling
+        if sampling is not None:
+            self._dock.steering.show_offset_range(sampling.offset_range_angstrom)
 
     def _progress(self, progress: StageProgress) -> None:
         session = self._session

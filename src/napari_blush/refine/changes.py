@@ -21,6 +21,7 @@ from napari_blush.refine.steering import (
     ChangeOffsetSearch,
     ChangeSettings,
     FinishNow,
+    SearchLocally,
     Steering,
 )
 from napari_blush.regularization.registry import make_regularizer
@@ -110,6 +111,22 @@ def record_of(change: Change, before: RefinementContext, state: RefinementState)
     step = fine_step_deg(state.sampling)
     where = "" if state.sampling.local_search_sigma_deg is None else ", local"
     return AppliedChange(f"step {step:.2f} deg{where}", now)
+
+
+def asked_in_words(change: Change) -> str:
+    """Return what waits for the next iteration, in words."""
+    match change:
+        case FinishNow():
+            return "finish"
+        case ChangeMask(mask=mask):
+            return "no mask" if mask is None else "mask"
+        case ChangeSettings(values=values):
+            return ", ".join(f"{name} {value_in_words(values[name])}" for name in sorted(values))
+        case ChangeOffsetSearch(range_angstrom=reach):
+            return f"offsets to {reach:.1f} A"
+        case SearchLocally():
+            return "local search"
+    return "finer step"
 
 
 def words_of(before: RefinementSettings, values: Mapping[str, Any]) -> str:

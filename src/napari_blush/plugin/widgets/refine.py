@@ -25,12 +25,14 @@ from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.errors import BlushError, SettingsError
 from napari_blush.plugin.job_description import JobDescription
 from napari_blush.plugin.loading import load_in_background
+from napari_blush.plugin.memory_in_use import memory_in_words
 from napari_blush.plugin.preferences import current_preferences
 from napari_blush.plugin.presets import PRESETS
 from napari_blush.plugin.run_phase import RunPhase, is_busy
 from napari_blush.plugin.sample_sets import CFTR, SampleSet
 from napari_blush.plugin.widgets.refinement_inputs import RefinementInputs, next_run_folder
 from napari_blush.plugin.widgets.run_controls import RunControls
+from napari_blush.plugin.widgets.run_offer import RunOffer
 from napari_blush.plugin.widgets.settings_form import SettingsForm
 from napari_blush.plugin.widgets.steering_panel import SteeringPanel
 from napari_blush.plugin.widgets.view_panel import ViewPanel
@@ -47,7 +49,8 @@ BASIC = (
 )
 _WIDTH = 340
 _LINES_KEPT = 300
-_ENGINE = ["run_controller", "run_view"]
+_ENGINE = ["run_controller", "run_view", "run_life"]
+_MEMORY_MILLISECONDS = 2000
 
 
 class RefineWidget(QWidget):
@@ -59,10 +62,15 @@ class RefineWidget(QWidget):
         napari goes by this name.
     make_controller : callable, optional
         Instead of the controller of real runs.
+    first_job : JobDescription, optional
+        A run to start as soon as can be: the dock is that of a twin.
     """
 
     def __init__(
-        self, napari_viewer: Any, make_controller: Callable[[], Any] | None = None
+        self,
+        napari_viewer: Any,
+        make_controller: Callable[[], Any] | None = None,
+        first_job: JobDescription | None = None,
     ) -> None:
         super().__init__()
         self._viewer = viewer = napari_viewer
@@ -71,6 +79,8 @@ class RefineWidget(QWidget):
         self._is_open = True
         self.may_close: Callable[[], bool] = self.ask_to_close
         self._view: Any = None
+        self._life: Any = None
+        self._first_job = first_job
         self.controller: Any = None
         self.inputs = RefinementInputs(lambda: list(viewer.layers), self)
         self.form: SettingsForm[RefinementSettings] = SettingsForm(
@@ -89,6 +99,7 @@ class RefineWidget(QWidget):
                 self.presets.count() - 1, help_text, Qt.ItemDataRole.ToolTipRole
             )
         self.controls = RunControls(self)
+        self.offer = RunOffer(self)
         self.steering = SteeringPanel(self)
         self.looks = ViewPanel(self)
         self.summary = QLabel()
@@ -102,10 +113,12 @@ class RefineWidget(QWidget):
         self.command = QLineEdit()
         self.command.setReadOnly(True)
         self.command.setToolTip("The same run from a shell")
+        self._memory_timer = QTimer(self)
+        self._memory_timer.setInterval(_MEMORY_MILLISECONDS)
         self._lay_out()
         self._connect()
-        self._loader = load_in_background(_ENGINE, self._loaded, self._say)
-        self._refresh()
+        self._loader = load_in_background(_ENGINE, self._loaded, self.say)
+        self.refresh()
 
     def job(self) -> JobDescription:
         """Return what is entered.
@@ -123,9 +136,48 @@ class RefineWidget(QWidget):
         particles, reference, output = paths["particles"], paths["reference"], paths["output"]
         if particles is None or reference is None or output is None:
             raise SettingsError("A file is missing; choose particles, start map and run folder.")
-        return JobDescription(
-            particles, reference, output, settings, self.inputs.resume.isChecked()
-        )
+        job = JobDescription(particles, reference, output, settings, self.inputs.resume.isChecked())
+        return job if self._life is None else self._life.entered(job)
+
+    def fill(self, job: JobDescription) -> None:
+        """Enter the files and settings of a run."""
+        fields = self.inputs.fields
+        paths = {"particles": job.particles, "reference": job.reference, "output": job.output}
+        # The folder first: another one is proposed where there is none.
+        for name in ("output", "particles", "reference"):
+            fields[name].set_value(paths[name] if paths[name] != Path() else None)
+        fields["mask"].set_value(job.settings.solvent_mask)
+        self.inputs.resume.setChecked(job.resume)
+        self.form.set_value(job.settings)
+
+    def begin(self, job: JobDescription) -> None:
+        """Make room for a run."""
+        self.log.clear()
+        self._view.begin(job)
+
+    def entered_settings(self) -> RefinementSettings | None:
+        """Return the settings that are entered, None where something is wrong."""
+        return None if self.form.problems() else self.form.value()
+
+    def steer(self, values: dict[str, Any]) -> None:
+        """Enter settings, and ask the run that is going on for them."""
+        try:
+            self.form.set_value(self.form.value().model_copy(update=values))
+        except SettingsError as error:
+            self.say(str(error))
+            return
+        self.steering.apply.click()
+
+    def open_twin(self, job: JobDescription) -> None:
+        """Start a run in a dock of its own, beside this one."""
+        twin = RefineWidget(self._viewer, self._make_controller, job)
+        name = f"Refine {job.output.name}"
+        self._viewer.window.add_dock_widget(twin, name=name, area="right")
+
+    @property
+    def board(self) -> Any:
+        """The layers of the run that is shown, None before there is one."""
+        return None if self._view is None else self._view.board
 
     def use_sample(self, sample: SampleSet = CFTR) -> None:
         """Enter a set of the sample data and settings that suit it."""
@@ -142,7 +194,7 @@ class RefineWidget(QWidget):
         try:
             self.form.set_value(self.form.value().model_copy(update=changes))
         except SettingsError as error:
-            self._say(str(error))
+            self.say(str(error))
 
     def press(self, button: str) -> None:
         """Do what a button of the run stands for."""
@@ -152,12 +204,12 @@ class RefineWidget(QWidget):
         try:
             job = self.job()
         except BlushError as error:
-            self._say(str(error))
+            self.say(str(error))
             return
-        self.log.clear()
-        self._view.begin(job)
+        self.begin(job)
         self.steering.begin(job.settings)
         self.controller.start(job)
+        self._life.began(job)
 
     def showEvent(self, event: QShowEvent | None) -> None:
         """Watch the window that the dock is in, to be asked before it closes."""
@@ -187,7 +239,9 @@ class RefineWidget(QWidget):
             return
         self._is_open = False
         self._loader.quit()
+        self._memory_timer.stop()
         if self.controller is not None:
+            self._life.end()
             self._view.end()
             self.controller.leave()
 
@@ -212,6 +266,7 @@ class RefineWidget(QWidget):
         line.addWidget(copy)
         column.addWidget(self.inputs)
         column.addWidget(self.controls)
+        column.addWidget(self.offer)
         column.addWidget(self.summary)
         column.addLayout(self.plots)
         column.addWidget(self.looks)
@@ -231,21 +286,27 @@ class RefineWidget(QWidget):
         self.setMinimumWidth(_WIDTH)
 
     def _connect(self) -> None:
-        self.inputs.changed.connect(self._refresh)
+        self.inputs.changed.connect(self.refresh)
         self.inputs.sample_wanted.connect(self.use_sample)
-        self.form.value_changed.connect(lambda _: self._refresh())
+        self.form.value_changed.connect(lambda _: self.refresh())
         self.controls.pressed.connect(self.press)
         self.presets.textActivated.connect(lambda name: self.use_preset(name))
         self.steering.proposed.connect(self._propose)
+        self._memory_timer.timeout.connect(self._show_memory)
 
     def _loaded(self, modules: list[Any]) -> None:
         if not self._is_open:
             return
-        engine, view = modules
+        engine, view, life = modules
         self.controller = (self._make_controller or engine.RunController)()
         self._view = view.RunView(self, self._viewer, self.controller.session)
+        is_twin = self._first_job is not None
+        self._life = life.RunLife(self, self._viewer, watches_layers=not is_twin)
         self.controller.phase_changed.connect(self._at_phase)
         self._at_phase(self.controller.phase)
+        if self._first_job is not None:
+            self._life.enter_branch(self._first_job)
+            self.press("start")
 
     def _at_phase(self, phase: RunPhase) -> None:
         self._phase = phase
@@ -254,19 +315,25 @@ class RefineWidget(QWidget):
         reason = "It can only be set at the start of a run."
         if self._view is not None:
             self.form.enable(self._view.fixed_settings, not busy, reason)
+            self._life.restrict()
+            self._life.refresh()
         self.form.restore.setEnabled(not busy)
         self.presets.setEnabled(not busy)
-        if not busy:
+        if busy:
+            self._memory_timer.start()
+        else:
+            self._memory_timer.stop()
             self.steering.end()
-        self._refresh()
+        self.refresh()
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
         """Show what can be pressed, why not, and the command line."""
         problem = ""
         try:
             job = self.job()
             self.command.setText(job.command)
             self.command.setCursorPosition(0)
+            problem = "" if self._life is None else self._life.problem(job)
         except BlushError as error:
             problem = str(error)
             self.command.clear()
@@ -274,6 +341,9 @@ class RefineWidget(QWidget):
         self.controls.show_phase(self._phase, can_start=not problem, detail=waiting)
         if is_busy(self._phase) and not self.form.problems():
             self.steering.show_wanted(self.form.value())
+
+    def _show_memory(self) -> None:
+        self.controls.show_memory(memory_in_words())
 
     def _propose(self, values: dict[str, Any]) -> None:
         self._view.propose(values)
@@ -283,7 +353,8 @@ class RefineWidget(QWidget):
         if clipboard is not None:
             clipboard.setText(self.command.text())
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Add a line to what the run has said."""
         self.log.appendPlainText(text)
 
     def later(self, action: Callable[[], None]) -> None:

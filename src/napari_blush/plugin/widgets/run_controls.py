@@ -4,7 +4,15 @@ import time
 from collections.abc import Callable
 
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QGridLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_blush.plugin.run_phase import RunPhase, controls_of, is_busy, words_of
 
@@ -55,11 +63,19 @@ class RunControls(QWidget):
         self.badge.setWordWrap(True)
         self.badge.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.badge.hide()
+        self.memory = QLabel()
+        self.memory.setWordWrap(True)
+        self.memory.setToolTip("Memory of napari with all that runs in it")
+        self.memory.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(grid)
-        for widget in (self.state, self.bar, self.badge):
+        for widget in (self.state, self.bar):
             layout.addWidget(widget)
+        place = QHBoxLayout()
+        place.addWidget(self.badge, 2)
+        place.addWidget(self.memory, 1)
+        layout.addLayout(place)
         self.show_phase(RunPhase.IDLE)
         self.show_progress("", 0.0)
 
@@ -92,6 +108,11 @@ class RunControls(QWidget):
             f"background: {color}; color: white; border-radius: 4px; padding: 3px;"
         )
         self.badge.setVisible(bool(device))
+
+    def show_memory(self, words: str) -> None:
+        """Show how much memory is in use; nothing hides it."""
+        self.memory.setText(words)
+        self.memory.setVisible(bool(words))
 
 
 def duration(seconds: float) -> str:

@@ -1,14 +1,25 @@
 """Changes to a run that is going on: what would change, and what waits for the next iteration."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QDoubleSpinBox, QGridLayout, QLabel, QPushButton, QWidget
 
 from napari_blush.data_model.settings import RefinementSettings
 
 FINER = "sample finer"
+LOCAL = "search locally"
 MASK = "mask layer"
+NO_MASK = "no mask"
+OFFSETS = "offset range"
+
+_LARGEST_RANGE = 500.0
+_UNSAFE: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "spectral_trailing": (lambda value: not value, "spectral trailing off"),
+    "trailing_shells": (lambda value: value < 2, "fewer than 2 trailing shells"),
+}
+"""Settings with the values that are unsafe, in words."""
 
 
 class SteeringPanel(QWidget):
@@ -20,39 +31,49 @@ class SteeringPanel(QWidget):
     """
 
     proposed = Signal(dict)
-    """Settings by name; or ``FINER`` or ``MASK`` with True."""
+    """Settings by name; or ``FINER``, ``LOCAL``, ``MASK``, ``NO_MASK`` with True; or ``OFFSETS``
+    with angstrom."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._used = RefinementSettings()
         self._wanted = self._used
-        self._waiting: list[str] = []
-        self.apply = QPushButton("Apply changed settings")
-        self.apply.setToolTip("Use the settings below from the next iteration on")
+        self._waiting: tuple[str, ...] = ()
+        self.apply = self._button(
+            "Apply changed settings", "Use the settings below from the next iteration on"
+        )
         self.apply.clicked.connect(lambda: self._apply())
-        self.finer = QPushButton("Sample finer")
-        self.finer.setToolTip("Halve the angular step from the next iteration on")
-        self.finer.clicked.connect(lambda: self._propose({FINER: True}, [FINER]))
-        self.use_mask = QPushButton("Use mask layer")
-        self.use_mask.setToolTip("Use the run's mask layer, as edited, from the next iteration on")
-        self.use_mask.clicked.connect(lambda: self._propose({MASK: True}, [MASK]))
+        self.finer = self._button("Sample finer", "Halve the angular step", FINER)
+        self.local = self._button("Search locally", "Search poses around the last ones only", LOCAL)
+        self.use_mask = self._button("Use mask layer", "Use the run's mask layer as edited", MASK)
+        self.no_mask = self._button("Drop mask", "Go on without the mask of the run", NO_MASK)
+        self.reach = QDoubleSpinBox()
+        self.reach.setRange(0.1, _LARGEST_RANGE)
+        self.reach.setDecimals(1)
+        self.reach.setSuffix(" Å")
+        self.reach.setToolTip("How far offsets are searched around the last ones")
+        self.offsets = self._button("Offset range", "Search offsets up to so far")
+        self.offsets.clicked.connect(lambda: self.proposed.emit({OFFSETS: self.reach.value()}))
         self.state = QLabel()
         self.state.setWordWrap(True)
-        row = QHBoxLayout()
-        row.addWidget(self.finer)
-        row.addWidget(self.use_mask)
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(self.apply)
-        layout.addLayout(row)
-        layout.addWidget(self.state)
+        grid = QGridLayout(self)
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.addWidget(self.apply, 0, 0, 1, 2)
+        pairs = [
+            (self.finer, self.local),
+            (self.use_mask, self.no_mask),
+            (self.offsets, self.reach),
+        ]
+        for row, (left, right) in enumerate(pairs, start=1):
+            grid.addWidget(left, row, 0)
+            grid.addWidget(right, row, 1)
+        grid.addWidget(self.state, len(pairs) + 1, 0, 1, 2)
         self.hide()
 
     def begin(self, settings: RefinementSettings) -> None:
         """Show the panel for a run that was started with these settings."""
         self._used = self._wanted = settings
-        self._waiting = []
-        self._refresh()
+        self.show_waiting(())
         self.show()
 
     def end(self) -> None:
@@ -64,9 +85,21 @@ class SteeringPanel(QWidget):
         self._wanted = settings.model_copy(update={"solvent_mask": self._used.solvent_mask})
         self._refresh()
 
-    def iteration_began(self) -> None:
-        """Forget what waited: the run has taken it."""
-        self._waiting = []
+    def show_waiting(self, words: Sequence[str]) -> None:
+        """Say what the run has been asked for and has not taken yet."""
+        self._waiting = tuple(words)
+        self._refresh()
+
+    def show_offset_range(self, angstrom: float) -> None:
+        """Take the range that the run uses, unless a person is at it."""
+        if not self.reach.hasFocus():
+            self.reach.setValue(angstrom)
+
+    def set_now(self, values: dict[str, Any]) -> None:
+        """Ask for settings at once, whatever else is changed and not applied."""
+        self._used = self._used.model_copy(update=values)
+        self._wanted = self._wanted.model_copy(update=values)
+        self.proposed.emit(values)
         self._refresh()
 
     def changes(self) -> dict[str, Any]:
@@ -78,12 +111,15 @@ class SteeringPanel(QWidget):
     def _apply(self) -> None:
         changes = self.changes()
         self._used = self._wanted
-        self._propose(changes, [name.replace("_", " ") for name in changes])
-
-    def _propose(self, values: dict[str, Any], names: list[str]) -> None:
-        self._waiting += [name for name in names if name not in self._waiting]
-        self.proposed.emit(values)
+        self.proposed.emit(changes)
         self._refresh()
+
+    def _button(self, text: str, help_text: str, name: str = "") -> QPushButton:
+        button = QPushButton(text)
+        button.setToolTip(f"{help_text}, from the next iteration on" if name else help_text)
+        if name:
+            button.clicked.connect(lambda: self.proposed.emit({name: True}))
+        return button
 
     def _refresh(self) -> None:
         changes = self.changes()
@@ -94,5 +130,10 @@ class SteeringPanel(QWidget):
             parts.append(f"Changed and not applied: {names}.")
         if self._waiting:
             parts.append(f"From the next iteration on: {', '.join(self._waiting)}.")
+        unsafe = [
+            words for name, (is_so, words) in _UNSAFE.items() if is_so(getattr(self._wanted, name))
+        ]
+        if unsafe and self._wanted.regularizer == "blush":
+            parts.append(f"Unsafe: {', '.join(unsafe)}; the FSC can rise by itself.")
         self.state.setText(" ".join(parts))
         self.state.setVisible(bool(parts))
