@@ -17,6 +17,7 @@ from torch import Tensor
 
 from napari_blush.data_model.half_maps import HalfMaps
 from napari_blush.data_model.results import IterationResult
+from napari_blush.plugin.hand import show_right_handed
 from napari_blush.plugin.iteration_store import ITERATION_FILES, IterationStore
 from napari_blush.plugin.layer_looks import (
     TAG,
@@ -81,7 +82,12 @@ def at_once(action: Callable[[], None]) -> None:
 
 
 def add_quietly(viewer: Any, layer: Any) -> None:
-    """Add a layer, locked against deletion by accident, and leave selected what is selected."""
+    """Add a layer, locked against deletion by accident, and leave selected what is selected.
+
+    With the first of ours the view becomes right-handed.
+    """
+    if not any(TAG in other.metadata for other in viewer.layers):
+        show_right_handed(viewer)
     selected = set(viewer.layers.selection)
     viewer.add_layer(layer)
     layer.locked = True
