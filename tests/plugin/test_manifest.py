@@ -74,3 +74,12 @@ def test_napari_and_the_docks_come_without_torch() -> None:
     )
     assert outcome.returncode == 0, outcome.stderr
     assert outcome.stdout.split()[-1] == "False"
+
+
+def test_no_module_hides_what_the_manifest_names(manifest) -> None:
+    names = [command.python_name for command in manifest.contributions.commands]
+    functions = {name.split(":")[1] for name in names if name.startswith("napari_blush.plugin:")}
+    modules = {path.stem for path in (REPOSITORY / "src/napari_blush/plugin").glob("*.py")}
+    # A module that is imported takes the place of a function of its name.
+    assert functions
+    assert not functions & modules

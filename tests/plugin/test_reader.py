@@ -15,7 +15,7 @@ from napari_blush.numerics.correlation import fourier_shell_correlation
 from napari_blush.plugin import (
     map_reader,
     particle_reader,
-    run_reader,
+    run_folder_reader,
     sample_half_maps,
     sample_low_signal_maps,
     sample_low_signal_particles,
@@ -94,7 +94,7 @@ def test_what_is_not_ours_is_left_to_others(tmp_path) -> None:
         assert map_reader(str(tmp_path / name)) is None
     for name in ("other.star", "broken.star", "missing.star"):
         assert particle_reader(str(tmp_path / name)) is None
-    assert run_reader(str(tmp_path)) is None
+    assert run_folder_reader(str(tmp_path)) is None
 
 
 def test_a_stack_is_read_as_it_is_looked_at(tmp_path, generator) -> None:
@@ -180,4 +180,4 @@ def test_the_half_maps_of_the_sample_are_of_the_sample() -> None:
 def test_a_run_without_an_iteration_is_refused_in_words(tmp_path) -> None:
     (tmp_path / "settings.yaml").write_text("settings: {}")
     with pytest.raises(RunFolderError, match="no whole iteration"):
-        run_reader(str(tmp_path))(str(tmp_path))
+        run_folder_reader(str(tmp_path))(str(tmp_path))

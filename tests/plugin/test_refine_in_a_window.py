@@ -9,13 +9,14 @@ import pytest
 
 from napari_blush.io.mrc import read_map
 from napari_blush.io.run_settings import read_settings
-from napari_blush.plugin import run_reader
+from napari_blush.plugin import run_folder_reader
 from napari_blush.plugin.layer_looks import TAG
 from napari_blush.plugin.presets import PRESETS
 from napari_blush.plugin.run_phase import RunPhase
 from napari_blush.plugin.run_reader import read_runs
 from napari_blush.plugin.widgets.refine import RefineWidget
 
+SAMPLE = Path(__file__).parents[2] / "sample_data"
 PICTURES = os.environ.get("NAPARI_BLUSH_PICTURES")
 """Folder to leave screenshots in, to be looked at."""
 
@@ -102,6 +103,12 @@ def test_a_whole_run(filled, viewer, application, wait_until, tmp_path) -> None:
     run = tmp_path / "run"
     assert np.array_equal(board.layer("final").data, read_map(run / "run_class001.mrc").volume)
     assert "Resolution" in dock.summary.text()
+    opened = []
+    dock.report.open = opened.append
+    assert dock.report.isVisibleTo(dock)
+    dock.report.click()
+    wait_until(lambda: bool(opened))
+    assert "was denoised" in opened[0].read_text()
     assert "Changed: tau2_fudge." in dock.log.toPlainText()
     assert read_settings(run) == dock.job().settings.model_copy(update={"tau2_fudge": 1.0})
     assert phases[0] is RunPhase.STARTING
@@ -109,7 +116,7 @@ def test_a_whole_run(filled, viewer, application, wait_until, tmp_path) -> None:
     found = {arguments["metadata"][TAG]["role"]: data for data, arguments, _ in read_runs(str(run))}
     assert np.array_equal(found["final"], board.layer("final").data)
     assert np.array_equal(found["reference"], board.layer("reference").data)
-    assert run_reader(str(run / "settings.yaml"))(str(run / "settings.yaml"))
+    assert run_folder_reader(str(run / "settings.yaml"))(str(run / "settings.yaml"))
     assert viewer.dims.ndisplay == 3
 
 
@@ -160,6 +167,48 @@ def test_presets_change_what_they_name_and_nothing_else(filled, tiny_files) -> N
         assert filled.form.value() == tiny_files.settings.model_copy(update=changes)
     filled.use_preset("Preset…")
     assert filled.form.value() == tiny_files.settings.model_copy(update=changes)
+
+
+def test_layers_without_a_file_are_written_when_a_run_begins(
+    filled, viewer, wait_until, tmp_path
+) -> None:
+    mask = read_map(filled.inputs.fields["mask"].value()).volume.numpy()
+    arguments = {"scale": (8.0,) * 3, "units": ("angstrom",) * 3}
+    layer = viewer.add_image(0.5 * mask, name="my mask", **arguments)
+    field = filled.inputs.fields["mask"]
+    field._fill_menu()
+    (action,) = [one for one in field._menu.actions() if "my mask" in one.text()]
+    action.trigger()
+    target = tmp_path / "run" / "mask_of_a_layer.mrc"
+    assert filled.job().settings.solvent_mask == target
+    assert not target.parent.exists()
+    filled.controls.buttons["start"].click()
+    filled.controller.pause()
+    assert np.array_equal(read_map(target).volume, layer.data)
+    assert f"layer my mask was written to {target}" in filled.log.toPlainText()
+    wait_until(lambda: filled.controller.phase is RunPhase.PAUSED)
+    filled.controls.buttons["cancel"].click()
+    wait_until(lambda: filled.controller.phase is RunPhase.CANCELLED)
+    layer.data = mask
+    (target.parent / "run_it001_data.star").touch()
+    filled.controls.buttons["start"].click()
+    wait_until(lambda: filled.controller.phase is RunPhase.FAILED)
+    assert not np.array_equal(read_map(target).volume, mask)
+
+
+def test_what_is_wrong_with_a_file_is_said_beside_it(filled, tmp_path) -> None:
+    complaints = filled.inputs.complaints
+    assert not any(one.isVisibleTo(filled) for one in complaints.values())
+    filled.inputs.fields["reference"].set_value(tmp_path / "none.mrc")
+    assert complaints["reference"].text().endswith("none.mrc is not there.")
+    filled.inputs.fields["particles"].set_value(SAMPLE / "truth" / "truth.mrc")
+    assert "wanted particles" in complaints["particles"].text()
+    filled.inputs.fields["reference"].set_value(SAMPLE / "particles.mrcs")
+    assert "wanted a cube" in complaints["reference"].text()
+    assert complaints["reference"].isVisibleTo(filled)
+    assert enabled(filled) == set()
+    filled.inputs.fields["reference"].set_value(SAMPLE / "start_map.mrc")
+    assert not complaints["reference"].isVisibleTo(filled)
 
 
 def test_every_sample_is_ready_to_start(dock) -> None:

@@ -30,7 +30,7 @@ def particle_reader(path: str | list[str]) -> Reader | None:
     return read_particle_stacks if can_read_particles(path) else None
 
 
-def run_reader(path: str | list[str]) -> Reader | None:
+def run_folder_reader(path: str | list[str]) -> Reader | None:
     """Return a reader of run folders, None for other folders."""
     paths = [path] if isinstance(path, str) else path
     folders = [Path(one).parent if Path(one).name == _RUN_MARK else Path(one) for one in paths]

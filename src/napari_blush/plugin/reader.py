@@ -13,12 +13,12 @@ from napari_blush.io.mrc import MrcStack, read_map
 from napari_blush.io.mrc_header import read_header
 from napari_blush.io.star import pose_columns, read_particles
 from napari_blush.plugin import LayerTuple
+from napari_blush.plugin.input_checks import names_images
 from napari_blush.plugin.layer_looks import map_arguments
 
 MAP_SUFFIXES = (".mrc", ".map", ".ccp4")
 STACK_SUFFIXES = (".mrcs", ".st")
 
-_IMAGE_COLUMN = "_rlnImageName"
 _LIMITS_IMAGES = 50
 _LIMITS_SIGMA = 3.0
 _TEXT_SIZE = 12
@@ -99,7 +99,7 @@ def stack_layer(path: Path) -> LayerTuple:
 
 def can_read_particles(path: str | list[str]) -> bool:
     """Return whether all of these are STAR files of particles."""
-    return all(_names_images(Path(one)) for one in _listed(path))
+    return all(names_images(Path(one)) for one in _listed(path))
 
 
 def read_particle_stacks(path: str | list[str]) -> list[LayerTuple]:
@@ -192,15 +192,6 @@ def _images_layer(
         "metadata": {"path": str(path), "features": columns},
     }
     return images, arguments, "image"
-
-
-def _names_images(path: Path) -> bool:
-    """Return whether a table has a column of images; reads it as text, which is quick."""
-    try:
-        with path.open(errors="replace") as lines:
-            return any(line.split()[:1] == [_IMAGE_COLUMN] for line in lines if line[:1] == "_")
-    except OSError:
-        return False
 
 
 def _is_map(path: Path) -> bool:

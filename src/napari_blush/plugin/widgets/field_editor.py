@@ -16,6 +16,7 @@ from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
 
 from napari_blush.plugin.field_facts import FieldFacts
+from napari_blush.plugin.widgets.complaint import Complaint
 
 _LARGEST = 1_000_000
 _DECIMALS = 3
@@ -42,10 +43,7 @@ class FieldEditor(QObject):
         self.label.setToolTip(facts.tooltip)
         self.label.setWordWrap(True)
         self.label.setFixedWidth(_LABEL_WIDTH)
-        self.problem = QLabel()
-        self.problem.setWordWrap(True)
-        self.problem.setObjectName("problem")
-        self.problem.hide()
+        self.problem = Complaint()
         # A long text must not widen the dock.
         self.native.setMinimumWidth(60)
         self.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
@@ -84,9 +82,7 @@ class FieldEditor(QObject):
 
     def complain(self, sentence: str) -> None:
         """Say what is wrong, or with nothing that all is well."""
-        self.problem.setText(sentence)
-        self.problem.setVisible(bool(sentence))
-        self.problem.setStyleSheet("color: #e06c5a;")
+        self.problem.say(sentence)
 
     def enable(self, enabled: bool, reason: str = "") -> None:
         """Let the field be changed, or say why it cannot be."""

@@ -31,6 +31,7 @@ from napari_blush.plugin.presets import PRESETS
 from napari_blush.plugin.run_phase import RunPhase, is_busy
 from napari_blush.plugin.sample_sets import CFTR, SampleSet
 from napari_blush.plugin.widgets.refinement_inputs import RefinementInputs, next_run_folder
+from napari_blush.plugin.widgets.report_button import ReportButton
 from napari_blush.plugin.widgets.run_controls import RunControls
 from napari_blush.plugin.widgets.run_offer import RunOffer
 from napari_blush.plugin.widgets.settings_form import SettingsForm
@@ -81,6 +82,7 @@ class RefineWidget(QWidget):
         self._view: Any = None
         self._life: Any = None
         self._first_job = first_job
+        self.twins: list[RefineWidget] = []
         self.controller: Any = None
         self.inputs = RefinementInputs(lambda: list(viewer.layers), self)
         self.form: SettingsForm[RefinementSettings] = SettingsForm(
@@ -109,6 +111,7 @@ class RefineWidget(QWidget):
         self.log.setMaximumBlockCount(_LINES_KEPT)
         self.log.setFixedHeight(64)
         self.log.setToolTip("What the run has said")
+        self.report = ReportButton(self.say, self)
         self.plots = QVBoxLayout()
         self.command = QLineEdit()
         self.command.setReadOnly(True)
@@ -171,6 +174,7 @@ class RefineWidget(QWidget):
     def open_twin(self, job: JobDescription) -> None:
         """Start a run in a dock of its own, beside this one."""
         twin = RefineWidget(self._viewer, self._make_controller, job)
+        self.twins.append(twin)
         name = f"Refine {job.output.name}"
         self._viewer.window.add_dock_widget(twin, name=name, area="right")
 
@@ -203,10 +207,13 @@ class RefineWidget(QWidget):
             return
         try:
             job = self.job()
-        except BlushError as error:
+            written = self.inputs.write_layers()
+        except (BlushError, OSError) as error:
             self.say(str(error))
             return
         self.begin(job)
+        for sentence in written:
+            self.say(sentence)
         self.steering.begin(job.settings)
         self.controller.start(job)
         self._life.began(job)
@@ -271,6 +278,7 @@ class RefineWidget(QWidget):
         column.addLayout(self.plots)
         column.addWidget(self.looks)
         column.addWidget(self.log)
+        column.addWidget(self.report)
         column.addWidget(self.steering)
         column.addWidget(self.presets)
         column.addWidget(self.form)
@@ -337,6 +345,7 @@ class RefineWidget(QWidget):
         except BlushError as error:
             problem = str(error)
             self.command.clear()
+        self.report.set_folder(self.inputs.fields["output"].value())
         waiting = problem if not is_busy(self._phase) else ""
         self.controls.show_phase(self._phase, can_start=not problem, detail=waiting)
         if is_busy(self._phase) and not self.form.problems():

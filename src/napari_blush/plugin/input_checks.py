@@ -1,0 +1,37 @@
+"""What can be said of a file before a run, by its name and its first bytes; no tensor library."""
+
+from pathlib import Path
+
+from napari_blush.errors import BlushError
+from napari_blush.io.mrc_header import read_header
+
+_IMAGE_COLUMN = "_rlnImageName"
+
+
+def problem_of_map(path: Path) -> str:
+    """Return why a file is no map for a refinement, as a sentence; empty when it may be one."""
+    try:
+        sections, rows, columns = read_header(path).shape
+    except BlushError as error:
+        return str(error)
+    if not sections == rows == columns > 1:
+        return f"{columns} x {rows} x {sections} voxels; wanted a cube."
+    if columns % 2:
+        return f"{columns} voxels along an edge; wanted an even number."
+    return ""
+
+
+def problem_of_particles(path: Path) -> str:
+    """Return why a file is no table of particles, as a sentence; empty when it may be one."""
+    if path.suffix.lower() == ".cs" or names_images(path):
+        return ""
+    return "It names no images; wanted particles: RELION .star or CryoSPARC .cs."
+
+
+def names_images(path: Path) -> bool:
+    """Return whether a STAR file has a column of images; reads it as text, which is quick."""
+    try:
+        with path.open(errors="replace") as lines:
+            return any(line.split()[:1] == [_IMAGE_COLUMN] for line in lines if line[:1] == "_")
+    except OSError:
+        return False
