@@ -159,6 +159,10 @@ def test_the_command_line_writes_the_page(folder, tmp_path, capsys) -> None:
     own = folder / "report.html"
     assert page.read_text() == own.read_text() == run_page(folder)
     assert capsys.readouterr().out == f"Wrote {own}\nWrote {page}\n"
+    picture = tmp_path / "slices.png"
+    assert main(["report", str(folder), "--output", str(picture)]) == 0
+    width, height = struct.unpack(">II", picture.read_bytes()[16:24])
+    assert (width, height) == (3 * 256, 3 * 256)
     page.unlink()
     assert main(["report", str(tmp_path), "--output", str(page)]) == 1
     assert "wanted the folder of a run" in capsys.readouterr().err

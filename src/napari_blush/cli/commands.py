@@ -206,7 +206,10 @@ def _relion_python_blush_files(parser: argparse.ArgumentParser) -> None:
 def _report_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="DIR", help="folder of a refinement")
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help="page to write; default: DIR/report.html"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="page to write, or with the suffix .png its slices alone; default: DIR/report.html",
     )
 
 

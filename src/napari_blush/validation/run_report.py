@@ -23,7 +23,7 @@ from napari_blush.validation.angular_distribution import angular_distribution
 from napari_blush.validation.report_page import Curve, Plot, drawn, sphere_plot
 from napari_blush.validation.run_facts import RunFacts, read_run
 from napari_blush.validation.run_methods import methods
-from napari_blush.validation.slice_pictures import central_slices, gray_pictures
+from napari_blush.validation.slice_pictures import central_slices, gray_pictures, montage
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222;
@@ -40,6 +40,8 @@ PAGE_NAME = "report.html"
 _ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
 _UNKNOWN_ANGLE = 999.0
 _TICKS = 5
+_PICTURE_EDGE = 256
+"""Pixels along the edge of a slice in a picture, about."""
 
 
 def run_page(folder: Path) -> str:
@@ -71,20 +73,37 @@ def run_page(folder: Path) -> str:
     )
 
 
+def run_picture(folder: Path) -> bytes:
+    """Return the slices of the report alone, as a PNG file: a row for each map.
+
+    Raises
+    ------
+    RunFolderError
+        See ``run_page``.
+    """
+    maps = _shown(read_run(folder)).values()
+    slices = [central_slices(read_map(path, allow_odd=True).volume) for path in maps]
+    edge = max((len(row[0]) for row in slices), default=1)
+    return montage(slices, max(1, _PICTURE_EDGE // edge))
+
+
 def write_run_page(folder: Path, target: Path) -> None:
-    """Write the report of a run folder, whole or not at all.
+    """Write the report of a run folder, or its picture alone where the target is a ``.png``.
+
+    Whole or not at all.
 
     Raises
     ------
     RunFolderError
         See ``run_page``; also when the disk refuses.
     """
-    text = run_page(folder)
+    is_picture = target.suffix.lower() == ".png"
+    content = run_picture(folder) if is_picture else run_page(folder).encode()
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
         raise RunFolderError(f"Cannot make {target.parent}: {reason_of(problem)}") from problem
-    write_bytes(target, text.encode(), RunFolderError)
+    write_bytes(target, content, RunFolderError)
 
 
 def _section(title: str, body: str) -> str:
@@ -137,19 +156,24 @@ def _key_figures(run: RunFacts) -> str:
 
 
 def _maps(run: RunFacts) -> str:
-    first, second = run.half_maps
-    shown = {"half map 1, unfiltered": first, "half map 2, unfiltered": second}
-    if run.final_map is not None:
-        shown = {"final map": run.final_map, **shown}
     rows = [
         ["", *("across z", "across y", "across x")],
-        *([name, *_pictures(path)] for name, path in shown.items() if path.is_file()),
+        *([name, *_pictures(path)] for name, path in _shown(run).items()),
     ]
     cells = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     edge = run.box_size * run.voxel_size
     return f'<table class="m">{cells}</table>' + _note(
         f"Slices through the middle, {edge:.0f} Å across. None of these maps was denoised."
     )
+
+
+def _shown(run: RunFacts) -> dict[str, Path]:
+    """Return the maps of the report by what they are called, of those that are there."""
+    first, second = run.half_maps
+    shown = {"half map 1, unfiltered": first, "half map 2, unfiltered": second}
+    if run.final_map is not None:
+        shown = {"final map": run.final_map, **shown}
+    return {name: path for name, path in shown.items() if path.is_file()}
 
 
 def _pictures(path: Path) -> list[str]:

@@ -41,12 +41,29 @@ def gray_pictures(slices: Sequence[NDArray[np.float32]]) -> list[str]:
     ----------
     slices : sequence of (h, w)
     """
+    return [png_address(gray) for gray in grays(slices)]
+
+
+def montage(rows: Sequence[Sequence[NDArray[np.float32]]], enlarged: int = 1) -> bytes:
+    """Return rows of slices side by side as one PNG file; each row has grays of its own.
+
+    Parameters
+    ----------
+    rows : sequence of sequences of (n, n)
+    enlarged : int
+        Pixels of the picture along the edge of a pixel of a slice.
+    """
+    pieces = [np.concatenate(grays(row), axis=1) for row in rows]
+    whole = np.concatenate(pieces, axis=0)
+    return png(whole.repeat(enlarged, axis=0).repeat(enlarged, axis=1))
+
+
+def grays(slices: Sequence[NDArray[np.float32]]) -> list[Gray]:
+    """Return slices in 8 bits, all with the same black and white."""
     every = np.concatenate([one.ravel() for one in slices])
     low, high = np.quantile(every, (_DARKEST, _BRIGHTEST))
     span = float(high - low) or 1.0
-    return [
-        png_address((255 * np.clip((one - low) / span, 0, 1)).astype(np.uint8)) for one in slices
-    ]
+    return [(255 * np.clip((one - low) / span, 0, 1)).astype(np.uint8) for one in slices]
 
 
 def png_address(gray: Gray) -> str:
