@@ -15,7 +15,7 @@ from napari_blush.plugin.widgets.denoise import DenoiseWidget
 from napari_blush.regularization.spectral_trailing import cutoff_shell, limited, spectral_limit
 
 N, VOXEL = 48, 3.0
-DENOISED, CHANGE = "half 1 · denoised, for alignment only", "half 1 · change (sigma)"
+DENOISED, CHANGE = "denoised, for alignment only · half 1", "change (sigma) · half 1"
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_a_layer_is_denoised_and_blended(dock, viewer, layers, weights, wait_unt
     assert not change.visible
     assert np.allclose(change.data * first.data.std(), whole - first.data, atol=1e-4)
     assert "Denoised in" in dock.jobs.state.text()
-    assert "on the CPU, tiny" in dock.jobs.state.text()
+    assert "on the CPU, weights tiny" in dock.jobs.state.text()
     dock.strength.set_value(25)
     half_way = first.data + 0.25 * (whole - first.data)
     wait_until(lambda: np.allclose(shown.data, half_way, atol=1e-4))
@@ -126,7 +126,7 @@ def test_two_halves_are_cut_off_and_all_recycles_kept(
     assert dock.recycle.value() == 1
     dock.recycle.set_value(0)
     wait_until(lambda: np.allclose(shown.data, limited(once, nothing, limit).numpy(), atol=1e-4))
-    assert "half 2 · denoised, for alignment only" in viewer.layers
+    assert not viewer.layers["denoised, for alignment only · half 2"].visible
 
 
 def test_a_preview_is_the_whole_in_its_place(

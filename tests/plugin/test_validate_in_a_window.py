@@ -40,6 +40,7 @@ def dock(viewer, halves, wait_until) -> ValidateWidget:
     viewer.add_image(np.zeros((N, N, N), np.float32), name="something else", **where)
     for number, half in enumerate(halves, start=1):
         viewer.add_image(half.numpy(), name=f"run_half{number}_class001_unfil", **where)
+    viewer.add_image(np.zeros((N, N, N), np.float32), name="on top", **where)
     dock = ValidateWidget(viewer)
     viewer.window.add_dock_widget(dock, name="Validate", area="right")
     wait_until(lambda: dock._engine is not None)
@@ -68,7 +69,7 @@ def test_halves_are_paired_by_name_and_judged(
         assert check.value in dock.verdict.text()
     curve = dock.plot.table()[1]
     assert [row[2] for row in curve] == pytest.approx(expected.resolution.fsc.corrected.tolist())
-    mask = viewer.layers["run_half1_class001_unfil · automatic mask"]
+    mask = viewer.layers["automatic mask · run_half1_class001_unfil"]
     assert np.allclose(mask.data, expected.resolution.mask.numpy())
     assert tuple(mask.translate) == (30, 60, 90)
     dock.directional.click()
@@ -86,18 +87,19 @@ def test_a_surface_is_coloured_by_local_resolution(
     dock, viewer, halves, wait_until, application
 ) -> None:
     dock.local.click()
-    name = "run_half1_class001_unfil · local resolution, surface"
+    name = "surface by local resolution · run_half1_class001_unfil"
     wait_until(lambda: name in viewer.layers and not dock.is_busy)
     whole = resolution_report(*halves, VOXEL)
     expected = local_resolution(*halves, VOXEL, whole.resolution, whole.mask)
-    shown = viewer.layers["run_half1_class001_unfil · local resolution (Å)"]
+    shown = viewer.layers["local resolution (Å) · run_half1_class001_unfil"]
     assert np.allclose(shown.data, expected.resolution.numpy(), atol=1e-4)
     surface = viewer.layers[name]
     assert viewer.dims.ndisplay == 3
     assert surface.colorbar.visible
-    assert tuple(surface.contrast_limits) == pytest.approx(
-        expected.quantiles((0.05, 0.95)), abs=0.1
-    )
+    between = np.quantile(surface.vertex_values, (0.05, 0.95))
+    assert tuple(surface.contrast_limits) == pytest.approx(tuple(between), abs=1e-3)
+    low, high = expected.quantiles((0.05, 0.95))
+    assert tuple(shown.contrast_limits) == pytest.approx((low, high), abs=1e-3)
     assert surface.vertices.min() >= 30
     voxels = (surface.vertices - np.array([30, 60, 90])) / VOXEL
     nearest = expected.resolution.numpy()[tuple(np.round(voxels).astype(int).T)]

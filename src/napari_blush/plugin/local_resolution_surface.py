@@ -14,6 +14,8 @@ from napari_blush.errors import SettingsError
 
 Volume = npt.NDArray[np.float32]
 
+_LEAST_SPAN = 0.1  # angstrom
+
 _ALL_NEIGHBORS = np.ones((3, 3, 3), dtype=bool)
 """Voxels of one cube of the mesh count as joined: leaving a blob out changes no other."""
 
@@ -37,6 +39,15 @@ class ColoredSurface:
     faces: npt.NDArray[np.int64]
     values: npt.NDArray[np.float32]
     n_hidden: int
+
+    def limits(self) -> tuple[float, float]:
+        """Return the values between which nine tenths of the corners lie, apart from one another.
+
+        The middle of the map is finer than its surface, and the mask's rim coarser: colours that
+        spanned them all would hardly change from place to place.
+        """
+        low, high = (float(value) for value in np.quantile(self.values, (0.05, 0.95)))
+        return low, max(high, low + _LEAST_SPAN)
 
 
 def colored_surface(

@@ -169,7 +169,8 @@ class ValidationJob:
                 yield Step(0.05 + 0.95 * share, f"denoiser, block {step.done} of {step.total}")
         verdict, of_mask = twins.verdict, found.randomized
         notes = [
-            f"Phases are random beyond {twins.randomize_at:.1f} Å; weights {denoiser.record.name}."
+            f"Twins: the half-maps with phases random beyond {twins.randomize_at:.1f} Å; "
+            f"weights {denoiser.record.name}."
         ]
         section = verdict_section(
             "Phase randomization",
@@ -181,12 +182,12 @@ class ValidationJob:
         checks = [*([] if of_mask is None else [of_mask.check]), *section.checks]
         section = Section(section.title, checks, section.drawings, section.notes)
         curves = {
-            "denoised": verdict.fsc_t,
-            "random, denoised": twins.fsc_after,
-            "random": twins.fsc_before,
+            "denoised halves": verdict.fsc_t,
+            "denoised twins": twins.fsc_after,
+            "twins": twins.fsc_before,
         }
         marks = {"random beyond": float(verdict.from_shell)}
-        plotted = self._plotted(curves, dashed=("random",), marks=marks)
+        plotted = self._plotted(curves, dashed=("twins",), marks=marks)
         return self._kept("randomization", Finding(section, plotted))
 
     def local(self) -> Generator[Step, None, Finding]:

@@ -98,7 +98,7 @@ class NamedCurves(Figure):
         for mark in self._marks:
             mark.setPen(self.pen(self.colors.limit))
             mark.label.setColor(self.colors.limit)
-        self.rest(", ".join(colored(name, self._color(i)) for i, (name, _) in enumerate(shown)))
+        self.rest(" · ".join(colored(name, self._color(i)) for i, (name, _) in enumerate(shown)))
 
     def readout(self, x: float) -> str:
         """Return resolution and curves at a spatial frequency, in words."""

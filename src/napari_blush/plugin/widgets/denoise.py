@@ -279,6 +279,6 @@ def _in_words(progress: Any) -> tuple[float, str]:
 
 def _summary(what: str, found: Any) -> str:
     where = "the CPU" if found.device == "cpu" else found.device
-    weights = found.weights.partition(",")[0]
-    words = f"{what} in {found.seconds:.1f} s on {where}, {weights}."
+    weights = found.weights.partition(" ")[0]
+    words = f"{what} in {found.seconds:.1f} s on {where}, weights {weights}."
     return " ".join([words, *found.messages])

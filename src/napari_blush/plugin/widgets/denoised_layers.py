@@ -83,16 +83,19 @@ class DenoisedLayers:
         if not self._is_open:
             return
         self._shown = [one for one in self._shown if one.denoised is self._preview]
+        if self._preview is not None and self._preview in self._viewer.layers:
+            self._preview.visible = False
         difference = DIFFERENCE_COLORS[current_preferences().difference_color]
-        for source, one in zip(sources, found.maps, strict=True):
+        for number, (source, one) in enumerate(zip(sources, found.maps, strict=True)):
             mixed, change = one.blended(*self._asked)
             metadata = {"weights": found.weights, "source": source.name}
             denoised = self._viewer.add_image(
                 mixed,
                 **source.attributes,
-                name=f"{source.name} · denoised, for alignment only",
+                name=f"denoised, for alignment only · {source.name}",
                 rendering="iso",
                 colormap="bop blue",
+                visible=number == 0,  # two contours would hide one another
                 metadata=dict(metadata),
             )
             different = self._viewer.add_image(
@@ -103,7 +106,7 @@ class DenoisedLayers:
                     "blending": "additive",
                     "iso_threshold": CHANGE_SIGMA / 2,
                 },
-                name=f"{source.name} · change (sigma)",
+                name=f"change (sigma) · {source.name}",
                 colormap=Colormap(difference, name="blush change"),
                 rendering="translucent",
                 visible=False,

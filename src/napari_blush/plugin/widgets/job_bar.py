@@ -78,6 +78,7 @@ class JobBar(QWidget):
     def say(self, text: str) -> None:
         """Show a sentence."""
         self.state.setText(text)
+        self.state.setVisible(bool(text))
 
     def _step(self, progress: Any) -> None:
         fraction, words = self._in_words(progress)

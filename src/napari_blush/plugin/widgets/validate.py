@@ -156,8 +156,7 @@ class ValidateWidget(QWidget):
                 dust_angstrom=dust,
             )
 
-        shown = partial(self._show_surface, layers, finding.limits)
-        self.jobs.start(steps, shown, "Drawing the surface…")
+        self.jobs.start(steps, partial(self._show_surface, layers), "Drawing the surface…")
 
     def closeEvent(self, event: QCloseEvent | None) -> None:
         """Stop with the dock."""
@@ -211,12 +210,10 @@ class ValidateWidget(QWidget):
             self._local = finding
             self._later(self.redraw_surface)
 
-    def _show_surface(
-        self, layers: ValidationLayers, limits: tuple[float, float], found: Any
-    ) -> None:
-        layers.show_surface(found, limits)
-        hidden = f", {found.n_hidden} blobs of dust hidden" if found.n_hidden else ""
-        self.jobs.say(f"Surface of {len(found.faces)} triangles{hidden}.")
+    def _show_surface(self, layers: ValidationLayers, found: Any) -> None:
+        low, high = layers.show_surface(found)
+        hidden = f" {found.n_hidden} blobs of dust are hidden." if found.n_hidden else ""
+        self.jobs.say(f"Colors from {low:.1f} Å (blue) to {high:.1f} Å (red).{hidden}")
 
     def _later(self, action: Callable[[], None]) -> None:
         """Do something when the job that is under way is over."""
@@ -298,17 +295,18 @@ class ValidateWidget(QWidget):
 
     def _choose_pair(self) -> None:
         """Choose the other half of a half-map that was just chosen, by its name."""
-        offered = self.half1.offered()
-        if self._first not in offered:  # nothing was chosen by a person yet, or it is gone
-            pairs = [layer for layer in offered if _other_half(layer, offered) is not None]
-            if pairs and _other_half(self.half1.layer(), offered) is None:
-                self._first = pairs[0]
-                self.half1.choose(pairs[0])
-        if self.half1.layer() is not self._first or self.half2.layer() is self._first:
-            self._first = self.half1.layer()
-            other = _other_half(self._first, offered)
-            if other is not None:
-                self.half2.choose(other)
+        offered, first = self.half1.offered(), self.half1.layer()
+        if self._first not in offered and _other_half(first, offered) is None:
+            # Nobody has chosen yet: the topmost layer is half of nothing.
+            pairs = (layer for layer in offered if _other_half(layer, offered) is not None)
+            first = next(pairs, first)
+        if first is self._first and self.half2.layer() is not first:
+            return
+        self._first = first
+        self.half1.choose(first)
+        other = _other_half(first, offered)
+        if other is not None:
+            self.half2.choose(other)
 
     def _loaded(self, modules: list[Any]) -> None:
         self._engine, self._surfaces = modules

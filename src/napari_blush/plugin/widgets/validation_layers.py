@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from napari.utils import Colormap  # type: ignore[import-untyped]
 from qtpy.QtCore import QTimer
 
 from napari_blush.plugin.layer_looks import first_look
 
-COLORS = "turbo"
-"""Of resolutions: blue is fine, red is coarse, as other programs have it."""
+COLORS = Colormap(["#3d6bff", "#22c3dc", "#58cc46", "#f6d32d", "#f0502a"], name="blush resolution")
+"""Of resolutions: blue is fine, red is coarse, as other programs have it; none is too dark."""
 
-LOCAL, FILTERED, SURFACE = "local resolution (Å)", "locally filtered", "local resolution, surface"
+LOCAL, FILTERED, SURFACE = "local resolution (Å)", "locally filtered", "surface by local resolution"
 _MASK = "automatic mask"
 
 
@@ -39,9 +40,15 @@ class ValidationLayers:
         # Nothing else may change the layers before the canvas is drawn.
         QTimer.singleShot(0, partial(self._show_maps, maps, limits))
 
-    def show_surface(self, found: Any, limits: tuple[float, float]) -> None:
-        """Show a coloured surface with its colour bar; in a later turn."""
+    def show_surface(self, found: Any) -> tuple[float, float]:
+        """Show a coloured surface with its colour bar, in a later turn; return what they span."""
+        layer = self.layer(SURFACE)
+        limits: tuple[float, float] = found.limits()
+        if layer is not None:
+            low, high = layer.contrast_limits  # set once; a person may have moved them
+            limits = float(low), float(high)
         QTimer.singleShot(0, partial(self._show_surface, found, limits))
+        return limits
 
     def layer(self, what: str) -> Any | None:
         """Return the layer of this, None before it was made or after it was deleted."""
@@ -57,7 +64,7 @@ class ValidationLayers:
             self._made[what] = self._viewer.add_image(
                 values,
                 **{**self._where, **_look(what, values, limits)},
-                name=f"{self._name} · {what}",
+                name=f"{what} · {self._name}",
                 visible=False,
             )
 
@@ -70,7 +77,7 @@ class ValidationLayers:
         is_pixel = str(self._where["units"][0]) == "pixel"  # other units would undo all layers'
         layer = self._made[SURFACE] = self._viewer.add_surface(
             data,
-            name=f"{self._name} · {SURFACE}",
+            name=f"{SURFACE} · {self._name}",
             colormap=COLORS,
             contrast_limits=limits,
             shading="smooth",

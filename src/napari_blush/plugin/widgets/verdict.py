@@ -48,7 +48,9 @@ def verdict_html(title: str, checks: Sequence[Any], notes: Sequence[str]) -> str
         f"{escape(check.sentence)}"
         for check in checks
     ]
-    return "".join(f"<p>{line}</p>" for line in (head, *lines, *map(escape, notes)))
+    return "".join(
+        f'<p style="margin: 5px 0">{line}</p>' for line in (head, *lines, *map(escape, notes))
+    )
 
 
 def _lamp(word: str) -> str:
