@@ -8,13 +8,13 @@ from qtpy.QtWidgets import (
     QGridLayout,
     QHBoxLayout,
     QLabel,
-    QProgressBar,
     QPushButton,
     QVBoxLayout,
     QWidget,
 )
 
 from napari_blush.plugin.run_phase import RunPhase, controls_of, is_busy, words_of
+from napari_blush.plugin.widgets.calm_progress_bar import CalmProgressBar
 
 _BUTTONS = {
     "start": ("Start", "Refine the particles"),
@@ -57,7 +57,7 @@ class RunControls(QWidget):
             grid.addWidget(button, *divmod(index, _PER_ROW))
         self.state = QLabel()
         self.state.setWordWrap(True)
-        self.bar = QProgressBar()
+        self.bar = CalmProgressBar()
         self.bar.setRange(0, _BAR_STEPS)
         self.badge = QLabel()
         self.badge.setWordWrap(True)
