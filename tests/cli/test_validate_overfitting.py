@@ -1,6 +1,7 @@
 """A refinement run again on phase-randomized images: what it is, prints and concludes."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -28,21 +29,28 @@ from napari_blush.validation.lights import Light
 BOX, VOXEL, N = 32, 4.0, 48
 
 
+def write_particles_of(
+    folder: Path, truth: torch.Tensor, generator: torch.Generator, n: int = N
+) -> None:
+    """Write noisy images of a density; of nothing where it is empty."""
+    poses = Poses(random_rotations(n, generator).double(), torch.zeros(n, 2, dtype=torch.float64))
+    group = OpticsGroup("one", 300.0, 2.7, 0.1, VOXEL, BOX)
+    exposure = draw_exposure(n, (group,), DefocusPlan(), generator)
+    clean = simulate_particles(truth, poses, exposure, spectrum=None)
+    signal = clean.images.read(torch.arange(n))
+    images = signal / signal.std().clamp(min=1e-6) + torch.randn(n, BOX, BOX, generator=generator)
+    write_stack(folder / "p.mrcs", images, VOXEL)
+    names = {"rlnImageName": [f"{i + 1:06d}@p.mrcs" for i in range(n)]}
+    write_particles(folder / "p.star", clean, names)
+
+
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write particles, a start map and a mask."""
     folder = tmp_path_factory.mktemp("overfitting")
     generator = torch.Generator().manual_seed(7)
     truth = random_blobs(generator, radius_px=7.0).volume(BOX)
-    poses = Poses(random_rotations(N, generator).double(), torch.zeros(N, 2, dtype=torch.float64))
-    group = OpticsGroup("one", 300.0, 2.7, 0.1, VOXEL, BOX)
-    exposure = draw_exposure(N, (group,), DefocusPlan(), generator)
-    clean = simulate_particles(truth, poses, exposure, spectrum=None)
-    signal = clean.images.read(torch.arange(N))
-    images = signal / signal.std() + torch.randn(N, BOX, BOX, generator=generator)
-    write_stack(folder / "p.mrcs", images, VOXEL)
-    names = {"rlnImageName": [f"{i + 1:06d}@p.mrcs" for i in range(N)]}
-    write_particles(folder / "p.star", clean, names)
+    write_particles_of(folder, truth, generator)
     write_map(folder / "start.mrc", low_pass(truth, VOXEL, 30.0), VOXEL)
     write_map(folder / "mask.mrc", soft_sphere(BOX, 11.0, 3.0), VOXEL)
     return folder
@@ -77,6 +85,36 @@ def test_a_run_is_repeated_and_judged(
     empty = ["validate-overfitting", str(inputs), *files, "--output", str(tmp_path / "none")]
     assert main(empty) == 1
     assert "holds no iteration" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("signal", "low_pass", "beyond", "light"),
+    [(1.0, "30", "20", "green"), (0.0, "none", "42", "red")],
+    ids=["particles", "noise and a detailed start map"],
+)
+def test_halves_that_follow_a_common_reference_are_red(
+    signal: float,
+    low_pass: str,
+    beyond: str,
+    light: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # Images of noise are aligned to a start map with all its details: they come back in both.
+    generator = torch.Generator().manual_seed(3)
+    start = random_blobs(generator, n_blobs=60, radius_px=8.0, sigma_px=(0.6, 0.8)).volume(BOX)
+    write_particles_of(tmp_path, signal * start, generator, 100)
+    write_map(tmp_path / "start.mrc", start, VOXEL)
+    write_map(tmp_path / "mask.mrc", soft_sphere(BOX, 11.0, 3.0), VOXEL)
+    files = [str(tmp_path / "p.star"), "--reference", str(tmp_path / "start.mrc")]
+    settings = "--particle-diameter 90 --healpix-order 1 --device cpu --seed 5 --max-iterations 1"
+    settings += " --regularizer smoothness --offset-range 2 --offset-step 2"
+    rest = ["--mask", str(tmp_path / "mask.mrc"), "--initial-low-pass", low_pass]
+    before, after = str(tmp_path / "run"), str(tmp_path / "random")
+    assert main(["refine", *files, "--output", before, *settings.split(), *rest]) == 0
+    command = ["validate", "overfitting", before, *files, "--output", after]
+    assert main([*command, "--randomize-at", beyond]) == 0
+    assert re.search(rf"{light} +made from noise", capsys.readouterr().out)
 
 
 def line(corrected: torch.Tensor) -> dict[str, object]:
