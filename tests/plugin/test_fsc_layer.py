@@ -26,8 +26,8 @@ def test_a_curve_lies_in_its_frame() -> None:
     assert len(paths) == len(colors) == len(widths) == len(rows["kind"])
     path = paths[rows["kind"].index("corrected")]
     # Voxels reach half a voxel beyond their centres: top and bottom are flush with the map.
-    assert path[0] == pytest.approx([-1.0, 1.1 * EDGE - 1.0])
-    assert path[-1] == pytest.approx([0.75 * EDGE - 1.0, 2.1 * EDGE - 1.0])
+    assert path[0] == pytest.approx([EDGE / 2, -1.0, 1.1 * EDGE - 1.0])
+    assert path[-1] == pytest.approx([EDGE / 2, 0.75 * EDGE - 1.0, 2.1 * EDGE - 1.0])
     assert {"frame", "level 0.143", "level 0.5", *COLORS} == set(rows["kind"])
 
 
@@ -61,11 +61,13 @@ def plain_triangles():
     set_backend(before)
 
 
-def test_the_layer_is_made_once_and_follows_the_run(plain_triangles) -> None:
+@pytest.mark.parametrize("n_displayed", [2, 3])
+def test_the_layer_is_made_once_and_follows_the_run(plain_triangles, n_displayed) -> None:
     viewer = ViewerModel()
     curves_layer = FscLayer(viewer, "run")
     board = LayerBoard(viewer, "run")
     board.show("half1", torch.zeros(N, N, N), VOXEL)
+    viewer.dims.ndisplay = n_displayed
     history = {}
     for iteration in (1, 2, 3):
         history[iteration] = curves(iteration / 10)
@@ -74,7 +76,7 @@ def test_the_layer_is_made_once_and_follows_the_run(plain_triangles) -> None:
         assert layer is curves_layer.layer()
         assert len(layer.data) == len(layer.features) == 3 + 4 + iteration - 1
         last = layer.features.index[layer.features["iteration"] == iteration]
-        assert layer.data[last[0]][-1][0] == pytest.approx(EDGE * (1 - iteration / 10) - VOXEL / 2)
+        assert layer.data[last[0]][-1][1] == pytest.approx(EDGE * (1 - iteration / 10) - VOXEL / 2)
     assert set(board.layers()) == {"half1"}
     assert layer.visible
     assert np.allclose(layer.edge_color[-1, :3], [0xD0 / 255, 0x60 / 255, 0x5E / 255], atol=0.01)
@@ -99,6 +101,6 @@ def test_paths_are_saved_and_read_back_by_napari(plain_triangles, tmp_path) -> N
     row = table[table["kind"] == "corrected"].iloc[0]
     assert (row["iteration"], row["resolution"]) == (4, 9.5)
     # The coordinates are angstrom, and the curve can be read back from them.
-    assert tuple(layer.scale) == (1.0, 1.0)
-    height = (vertices[row.name][:, 0] + VOXEL / 2) / EDGE
+    assert tuple(layer.scale) == (1.0,) * 3
+    height = (vertices[row.name][:, 1] + VOXEL / 2) / EDGE
     assert np.allclose(1 - height, [1, 0.25, 0.25, 0.25, 0.25])

@@ -163,6 +163,7 @@ def test_map_curves_and_orientations_are_drawn_to_one_scale(viewer, picture) -> 
     boxes = {}
     for ndisplay, names in ((2, ("map", "curves")), (3, ("sphere",))):
         viewer.dims.ndisplay = ndisplay
+        viewer.dims.set_point(0, N // 2 * VOXEL)  # curves stand at the middle section
         viewer.scene.camera.zoom = 1.8
         viewer.scene.camera.center = (EDGE / 2,) * 3
         for name in names:

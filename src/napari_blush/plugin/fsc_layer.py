@@ -3,6 +3,9 @@
 Every path has a row of features: which curve it is, of which iteration, and the resolution in
 angstrom that this iteration reached. One layer unit is one angstrom; in the frame, correlation 1 is
 at the top and the Nyquist frequency at the right.
+
+The frame stands at the middle section of the map. (napari cannot update paths without a depth as
+long as it draws in three dimensions.)
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,7 +20,7 @@ from napari_blush.data_model.results import FscCurves
 from napari_blush.plugin.layer_looks import TAG
 from napari_blush.plugin.layers import Later, add_quietly, at_once
 
-Path2d = npt.NDArray[np.float64]
+Path = npt.NDArray[np.float64]
 
 COLORS = {
     "corrected": "#4fa3ff",
@@ -95,9 +98,9 @@ class FscLayer:
         self._is_coming = False
         layer = Shapes(
             name=f"{self._run_name} · FSC",
-            ndim=2,
-            units=("angstrom",) * 2,
-            axis_labels=("y", "x"),
+            ndim=3,
+            units=("angstrom",) * 3,
+            axis_labels=("z", "y", "x"),
             metadata={TAG: {"run": self._run_name, "role": "fsc", "iteration": 0}},
         )
         self._draw(layer)
@@ -121,8 +124,8 @@ def drawing(
     box_size: int,
     voxel_size: float,
     resolutions: Mapping[int, float],
-) -> tuple[list[Path2d], dict[str, list[Any]], list[str], list[float]]:
-    """Return paths (y, x) in angstrom, their features, colours and widths.
+) -> tuple[list[Path], dict[str, list[Any]], list[str], list[float]]:
+    """Return paths (z, y, x) in angstrom, their features, colours and widths.
 
     The frame stands to the right of the box, as high and as wide and flush with the outer faces of
     its first and last voxels.
@@ -130,7 +133,7 @@ def drawing(
     last = max(history)
     edge = box_size * voxel_size
     shown = sorted(number for number in history if number <= last)[-_MOST_EARLIER - 1 :]
-    lines: list[tuple[str, int, Path2d, str, float]] = [
+    lines: list[tuple[str, int, Path, str, float]] = [
         ("frame", 0, _unit([0, 0, 1, 1], [1, 0, 0, 1]), _FRAME_COLOR, 1.0)
     ]
     lines += [
@@ -146,7 +149,8 @@ def drawing(
             color = COLORS[kind] + f"{max(255 - 40 * age, 60):02x}"
             lines.append((kind, iteration, path, color, 1.5 if (kind, age) == _BOLD else 1.0))
     kinds, iterations, units, colors, weights = zip(*lines, strict=True)
-    corner = np.array([-0.5 * voxel_size, (1 + _GAP) * edge - 0.5 * voxel_size])
+    depth, half = box_size // 2 * voxel_size, 0.5 * voxel_size
+    corner = np.array([depth, -half, (1 + _GAP) * edge - half])
     rows: dict[str, list[Any]] = {
         "kind": list(kinds),
         "iteration": list(iterations),
@@ -161,6 +165,7 @@ def curves_as_lists(curves: FscCurves) -> dict[str, list[float]]:
     return {name: getattr(curves, name).tolist() for name in COLORS}
 
 
-def _unit(x: Sequence[float] | Path2d, y: Sequence[float] | Path2d) -> Path2d:
-    """Return points (row, column) of a frame of edge 1 whose corner is at zero, from y upwards."""
-    return np.stack([1 - np.asarray(y, dtype=float), np.asarray(x, dtype=float)], axis=1)
+def _unit(x: Sequence[float] | Path, y: Sequence[float] | Path) -> Path:
+    """Return points (0, row, column) of a frame of edge 1 whose corner is at zero, y upwards."""
+    rows, columns = 1 - np.asarray(y, dtype=float), np.asarray(x, dtype=float)
+    return np.stack([np.zeros_like(rows), rows, columns], axis=1)
