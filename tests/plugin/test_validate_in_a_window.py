@@ -9,6 +9,7 @@ from napari_blush.denoiser.network import BlushUNet
 from napari_blush.denoiser.weights import save_denoiser
 from napari_blush.numerics.filters import low_pass
 from napari_blush.numerics.masks import soft_sphere
+from napari_blush.plugin import show_local_resolution
 from napari_blush.plugin.widgets.validate import ValidateWidget
 from napari_blush.validation.half_map_checks import half_map_report
 from napari_blush.validation.local_resolution import local_resolution
@@ -148,3 +149,11 @@ def test_what_cannot_be_done_is_said(dock, viewer, wait_until, tmp_path) -> None
     dock.against_model.click()
     wait_until(lambda: not dock.is_busy)
     assert "model.pdb" in dock.jobs.state.text()
+
+
+def test_the_menu_colors_a_surface_at_once(viewer, halves, wait_until) -> None:
+    where = {"scale": (VOXEL,) * 3, "units": ("angstrom",) * 3}
+    for number, half in enumerate(halves, start=1):
+        viewer.add_image(half.numpy(), name=f"half map {number}", **where)
+    show_local_resolution()
+    wait_until(lambda: "surface by local resolution · half map 1" in viewer.layers)

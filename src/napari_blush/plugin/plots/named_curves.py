@@ -37,7 +37,7 @@ class NamedCurves(Figure):
         self._lines = [strip.plot() for _ in range(_MOST)]
         self._levels = [pg.InfiniteLine(angle=0) for _ in range(_LEVELS)]
         self._marks = [
-            pg.InfiniteLine(angle=90, label="", labelOpts={"position": 0.9, "movable": False})
+            pg.InfiniteLine(angle=90, label="", labelOpts={"position": 0.42, "movable": False})
             for _ in range(_MARKS)
         ]
         for item in (*self._levels, *self._marks):
