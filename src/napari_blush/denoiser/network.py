@@ -90,7 +90,9 @@ class BlushUNet(nn.Module):
         return dropped
 
 
-class _DoubleConvolution(nn.Module):
+class DoubleConvolution(nn.Module):
+    """Twice a convolution, its normalization and its activation."""
+
     def __init__(self, inputs: int, middle: int, outputs: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv3d(inputs, middle, kernel_size=3, padding=1)
@@ -100,6 +102,7 @@ class _DoubleConvolution(nn.Module):
         self.activation = nn.SiLU(inplace=True)
 
     def forward(self, features: Tensor) -> Tensor:
+        """Return the features ``(b, outputs, d, h, w)``."""
         middle: Tensor = self.activation(self.norm1(self.conv1(features)))
         outputs: Tensor = self.activation(self.norm2(self.conv2(middle)))
         return outputs
@@ -108,7 +111,7 @@ class _DoubleConvolution(nn.Module):
 class _Level(nn.Module):
     def __init__(self, inputs: int, middle: int, outputs: int) -> None:
         super().__init__()
-        self.double_conv = _DoubleConvolution(inputs, middle, outputs)
+        self.double_conv = DoubleConvolution(inputs, middle, outputs)
 
     def forward(self, features: Tensor) -> Tensor:
         outputs: Tensor = self.double_conv(features)
