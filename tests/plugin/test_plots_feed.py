@@ -47,6 +47,7 @@ def maps() -> dict[tuple[str, int], np.ndarray]:
 def joined(application, session, maps):
     panel, chosen, limits = PlotsPanel(), Asked(), Asked()
     feed = PlotsFeed(session, panel, chosen, limits, lambda role, number: maps.get((role, number)))
+    panel._feed_for_test = feed
     yield panel, chosen, limits
     feed.end()
     panel.close()
@@ -136,3 +137,22 @@ def test_a_new_run_begins_with_empty_plots(joined, session) -> None:
     assert panel.isVisibleTo(panel.parentWidget())
     session.apply(RunStarted(10, (5, 5), N, VOXEL, 1, "cpu", "torch"))
     assert panel._history == {}
+
+
+def test_another_run_is_drawn_beside_this_one(joined, session, wait_until) -> None:
+    panel, *_ = joined
+    other = RefinementSession()
+    panel.show()
+    half_maps(session, 1)
+    panel._feed_for_test.compare_with("twin", other)
+    other.apply(RunStarted(10, (5, 5), N, VOXEL, 1, "cpu", "torch"))
+    half_maps(other, 1)
+    half_maps(other, 2)
+    wait_until(lambda: panel.fsc.beside.getData()[0] is not None, 5)
+    assert "twin" in panel.fsc.caption.text
+    x, y = panel.fsc.beside.getData()
+    assert x[-1] == pytest.approx(1 / (2 * VOXEL))
+    assert y[0] == 1
+    panel._feed_for_test.compare_with("twin", RefinementSession())
+    half_maps(other, 3)
+    assert max(panel._beside.history) == 2

@@ -107,6 +107,18 @@ def test_progress_is_drawn_over_iterations_with_flags_where_it_was_changed(panel
     assert plot.readout(1.0) == ""
 
 
+def test_progress_of_another_run_is_drawn_beside(panel) -> None:
+    plot = panel.progress
+    plot.show_beside({n: summary(n) for n in range(1, 9)})
+    plot.show_summaries({1: summary(1), 2: summary(2)})
+    x, y = plot.beside["p_max"].getData()
+    assert list(x) == list(range(1, 9))
+    assert y == pytest.approx([0.1 * n for n in range(1, 9)])
+    assert plot.strips[-1].vb.viewRange()[0][1] > 8
+    assert plot.strips[0].vb.viewRange()[1][1] > 8 / 20
+    assert plot.table()[1][-1][0] == 2
+
+
 def test_a_click_on_an_iteration_chooses_it(panel) -> None:
     chosen: list[int] = []
     panel.iteration_chosen.connect(chosen.append)

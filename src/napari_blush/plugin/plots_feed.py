@@ -11,7 +11,7 @@ import torch
 from napari_blush.plugin.fsc_layer import curves_as_lists
 from napari_blush.plugin.loading import run_in_background
 from napari_blush.plugin.plots.curves import FscOfIteration
-from napari_blush.plugin.plots.panel import PlotsPanel
+from napari_blush.plugin.plots.panel import Beside, PlotsPanel
 from napari_blush.plugin.touched import TouchedByDenoiser, touched_steps
 from napari_blush.plugin.worker import StepWorker
 from napari_blush.session import RefinementSession, RunStatus
@@ -20,6 +20,7 @@ MapsOf = Callable[[str, int], npt.NDArray[np.float32] | None]
 """The map of a role in an iteration, None where there is none."""
 
 _RAW, _DENOISED = ("half1", "half2"), ("denoised1", "denoised2")
+_OF_ANOTHER = ("fsc_history", "summaries")
 _DIGITS = 1000
 """A limit is told to a thousandth of an angstrom, downwards: upwards it would lose its shell."""
 
@@ -54,6 +55,7 @@ class PlotsFeed:
         self._cutoffs: dict[int, int | None] = {}
         self._touched: dict[int, TouchedByDenoiser] = {}
         self._worker: StepWorker | None = None
+        self._beside: tuple[str, RefinementSession] | None = None
         self._slots: dict[str, Callable[..., None]] = {
             "run": self._begin,
             "status": self._let_drag,
@@ -70,12 +72,45 @@ class PlotsFeed:
         self._show_fsc()
         self._show_summaries()
 
+    def compare_with(self, name: str, other: RefinementSession) -> None:
+        """Show the run of another session beside this one, until ``end`` or the next call.
+
+        Parameters
+        ----------
+        name : str
+            Short: it stands in the legend.
+        other : RefinementSession
+        """
+        self._leave_other()
+        self._beside = (name, other)
+        for field in _OF_ANOTHER:
+            other.events[field].connect(self._show_beside)
+        self._show_beside()
+
     def end(self) -> None:
-        """Hear no more of the session."""
+        """Hear no more of the sessions."""
+        self._leave_other()
         for name, slot in self._slots.items():
             self._session.events[name].disconnect(slot)
         if self._worker is not None:
             self._worker.quit()
+
+    def _leave_other(self) -> None:
+        if self._beside is not None:
+            for field in _OF_ANOTHER:
+                self._beside[1].events[field].disconnect(self._show_beside)
+        self._beside = None
+
+    def _show_beside(self, *_: Any) -> None:
+        if self._beside is None or self._beside[1].run is None:
+            return
+        name, other = self._beside
+        voxel_size = self._beside[1].run.pixel_size
+        history = {
+            number: FscOfIteration(curves_as_lists(curves), voxel_size)
+            for number, curves in other.fsc_history.items()
+        }
+        self._panel.show_beside(Beside(name, history, other.summaries))
 
     def _begin(self, *_: Any) -> None:
         first = self._session.iteration + 1

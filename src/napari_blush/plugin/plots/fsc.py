@@ -63,6 +63,9 @@ class FscPlot(Figure):
         self._faded = [strip.plot(pen=None) for _ in range(_OTHERS_SHOWN)]
         self.curves = {name: strip.plot() for name in CURVES}
         self.curves["corrected"].setZValue(1)
+        self.beside = strip.plot()
+        self._of_beside: FscOfIteration | None = None
+        self._name_beside = ""
         self.cutoff = CutoffLine()
         self.cutoff.moved.connect(lambda shell: self.write(self.words_of_cutoff(shell)))
         self.cutoff.dropped.connect(self.cutoff_dragged)
@@ -92,6 +95,10 @@ class FscPlot(Figure):
         if of is not None:
             self.strips[0].setXRange(0, of.n_shells * of.step, padding=0.01)
 
+    def show_beside(self, name: str, of: FscOfIteration | None) -> None:
+        """Show the corrected curve of another run as well, None for none; drawn with the rest."""
+        self._name_beside, self._of_beside = name, of
+
     def let_drag(self, allowed: bool) -> None:
         """Let the cut-off be dragged, or not."""
         self.cutoff.let_drag(allowed)
@@ -105,6 +112,9 @@ class FscPlot(Figure):
             _, color, width, style = CURVES[name]
             curve.setPen(self.pen(getattr(colors, color), width=width, style=style))
             curve.setData(*(_points(of, name) if of else ([], [])))
+        other = self._of_beside
+        self.beside.setData(*(_points(other, "corrected") if other else ([], [])))
+        self.beside.setPen(self.pen(colors.text, 1.4, Qt.PenStyle.DashDotLine))
         self._draw_others()
         for line in self._levels:
             line.setPen(self.pen(colors.quiet, style=Qt.PenStyle.DotLine))
@@ -112,6 +122,8 @@ class FscPlot(Figure):
         legend = ", ".join(
             colored(words, getattr(colors, color)) for words, color, _, _ in CURVES.values()
         )
+        if other is not None:
+            legend += f", {self._name_beside}"
         self.rest("" if of is None else f"iteration {self.shown}: {legend}")
 
     def readout(self, x: float) -> str:

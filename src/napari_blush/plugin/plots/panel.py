@@ -1,6 +1,7 @@
 """The plots of a run in one small panel, with the iteration that they show."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,15 @@ _BOX = 74
 """Width in pixels of the box with the iteration: napari's style makes it wide."""
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """Another run to compare with: its name, curves, and iterations in numbers."""
+
+    name: str = ""
+    history: Mapping[int, FscOfIteration] = field(default_factory=dict)
+    summaries: Mapping[int, IterationSummary] = field(default_factory=dict)
+
+
 class PlotsPanel(QWidget):
     """Tabs of plots; draws at most ten times a second, and only what is seen.
 
@@ -58,11 +68,12 @@ class PlotsPanel(QWidget):
         self._limits = Limits()
         self._summaries: Mapping[int, IterationSummary] = {}
         self._touched: TouchedByDenoiser | None = None
+        self._beside = Beside()
         self.choose_path: Callable[[], str] = self.ask_for_path
         self.fsc, self.progress, self.denoiser = FscPlot(), ProgressPlot(), DenoiserPlot()
         self._draw: dict[Figure, Callable[[Any], None]] = {
-            self.fsc: lambda fsc: fsc.show_history(self._history, self._limits, self.marked),
-            self.progress: lambda progress: progress.show_summaries(self._summaries, self.marked),
+            self.fsc: self._draw_fsc,
+            self.progress: self._draw_progress,
             self.denoiser: lambda denoiser: denoiser.show_touched(self._touched),
         }
         self.tabs = QTabWidget(self)
@@ -118,6 +129,12 @@ class PlotsPanel(QWidget):
         """Show what the denoiser touched; None for nothing."""
         self._touched = found
         self._redraw[self.denoiser].request()
+
+    def show_beside(self, other: Beside) -> None:
+        """Show another run in the same plots."""
+        self._beside = other
+        self._redraw[self.fsc].request()
+        self._redraw[self.progress].request()
 
     def mark_iteration(self, iteration: int | None) -> None:
         """Show an iteration in all plots; None goes on with the last."""
@@ -218,6 +235,16 @@ class PlotsPanel(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.tabs)
+
+    def _draw_fsc(self, fsc: FscPlot) -> None:
+        other, shown = self._beside, self.marked or max(self._history, default=0)
+        number = max((n for n in other.history if n <= shown), default=None)
+        fsc.show_beside(other.name, None if number is None else other.history[number])
+        fsc.show_history(self._history, self._limits, self.marked)
+
+    def _draw_progress(self, progress: ProgressPlot) -> None:
+        progress.show_beside(self._beside.summaries)
+        progress.show_summaries(self._summaries, self.marked)
 
     def _opened(self) -> None:
         if self.is_touched_seen:

@@ -28,6 +28,9 @@ QUANTITIES = {
 }
 """Name, then strip and colour of the palette."""
 
+_BESIDE = ("resolution", "p_max")
+"""What is shown of another run."""
+
 _DOT = 4
 _ROOM = 0.12
 """Part of a strip that stays free above and below its curve."""
@@ -67,7 +70,13 @@ class ProgressPlot(Figure):
         self.curves = {
             name: self.strips[strip].plot(symbol="o") for name, (strip, _) in QUANTITIES.items()
         }
+        self._beside: Mapping[int, IterationSummary] = {}
+        self.beside = {name: self.strips[QUANTITIES[name][0]].plot() for name in _BESIDE}
         self.recolor()
+
+    def show_beside(self, summaries: Mapping[int, IterationSummary]) -> None:
+        """Show another run as well; drawn with the rest."""
+        self._beside = summaries
 
     def show_summaries(
         self, summaries: Mapping[int, IterationSummary], marked: int | None = None
@@ -86,11 +95,11 @@ class ProgressPlot(Figure):
 
     def recolor(self) -> None:
         """Draw all in the colours of the theme."""
-        if not hasattr(self, "curves"):
+        if not hasattr(self, "beside"):
             return
         numbers = list(self._summaries)
         for strip in range(len(self.strips)):
-            self._draw_strip(strip, numbers)
+            self._draw_strip(strip)
         changed = [number for number, found in self._summaries.items() if found.changed]
         warning = self.pen(self.colors.warning, width=1, style=Qt.PenStyle.DotLine)
         mark = self.pen(self.colors.text, width=1)
@@ -108,7 +117,7 @@ class ProgressPlot(Figure):
             changed, [height] * len(changed), pen=None, brush=brush, size=2 * _DOT * self.line_scale
         )
         if numbers:
-            first, last = min(numbers), max(numbers)
+            first, last = min(numbers), max([*numbers, *self._beside])
             self.strips[-1].setXRange(first - 0.5, max(last, first + 4) + 0.5, padding=0)
         shown = self.marked or max(numbers, default=None)
         self.rest("" if shown is None else self._words(self._summaries[shown]))
@@ -139,13 +148,12 @@ class ProgressPlot(Figure):
     def _nearest(self, x: float) -> int | None:
         return min(self._summaries, key=lambda number: abs(number - x), default=None)
 
-    def _draw_strip(self, strip: int, numbers: list[int]) -> None:
+    def _draw_strip(self, strip: int) -> None:
         drawn: list[float] = []
         for name, (of_strip, color) in QUANTITIES.items():
             if of_strip != strip:
                 continue
-            heights = [_height(name, found) for found in self._summaries.values()]
-            points = [(x, y) for x, y in zip(numbers, heights, strict=True) if math.isfinite(y)]
+            points = _points(name, self._summaries)
             pen = self.pen(getattr(self.colors, color), width=1.6)
             self.curves[name].setData([x for x, _ in points], [y for _, y in points])
             self.curves[name].setPen(pen)
@@ -153,6 +161,11 @@ class ProgressPlot(Figure):
             self.curves[name].setSymbolBrush(pen.color())
             self.curves[name].setSymbolSize(_DOT * self.line_scale)
             drawn += [y for _, y in points]
+            if name in _BESIDE:
+                points = _points(name, self._beside)
+                self.beside[name].setData([x for x, _ in points], [y for _, y in points])
+                self.beside[name].setPen(self.pen(self.colors.text, 1.2, Qt.PenStyle.DashDotLine))
+                drawn += [y for _, y in points]
         lowest, highest = _LEAST_RANGE[strip]
         if drawn:
             middle, least = (min(drawn) + max(drawn)) / 2, (highest - lowest) / 2
@@ -177,6 +190,12 @@ class ProgressPlot(Figure):
             colored(f"p_max {found.average_p_max:.2f}", colors.limit),
         ]
         return ", ".join(parts)
+
+
+def _points(name: str, summaries: Mapping[int, IterationSummary]) -> list[tuple[int, float]]:
+    """Return iterations and where a quantity stands in its strip, where it is known."""
+    points = [(number, _height(name, found)) for number, found in sorted(summaries.items())]
+    return [(x, y) for x, y in points if math.isfinite(y)]
 
 
 def _height(name: str, found: IterationSummary) -> float:
