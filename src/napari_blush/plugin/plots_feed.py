@@ -115,6 +115,9 @@ class PlotsFeed:
     def _begin(self, *_: Any) -> None:
         first = self._session.iteration + 1
         self._asked = None
+        if first == 1:
+            self._leave_other()
+            self._panel.show_beside(Beside())
         self._cutoffs = {n: shell for n, shell in self._cutoffs.items() if n < first}
         self._touched = {n: found for n, found in self._touched.items() if n < first}
         self._show_fsc()

@@ -83,6 +83,10 @@ class RunView:
         if self.layers is not None:
             self.layers.show_iteration(iteration)
 
+    def compare_with(self, name: str, other: RefinementSession) -> None:
+        """Show another run in the plots, beside this one, under a short name."""
+        self._feed.compare_with(name, other)
+
     def begin(self, job: JobDescription) -> None:
         """Make room for the layers of a new run, and show what it begins with."""
         if self.layers is not None:
