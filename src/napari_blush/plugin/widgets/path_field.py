@@ -24,6 +24,7 @@ class Wanted(Enum):
     FOLDER = "folder"
 
 
+_BUTTON_WIDTH = 36
 _AS_SHOWN = "Layer as it is now: "
 
 
@@ -71,6 +72,7 @@ class PathField(QWidget):
         button.setText("…")
         button.setToolTip("Browse, or take the file of a layer")
         button.setMenu(self._menu)
+        button.setMinimumWidth(_BUTTON_WIDTH)
         button.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
         button.clicked.connect(lambda: self._browse())
         layout = QHBoxLayout(self)
