@@ -5,8 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
-from qtpy.QtGui import QCloseEvent, QShowEvent
+from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import (
     QApplication,
     QComboBox,
@@ -30,6 +29,7 @@ from napari_blush.plugin.preferences import current_preferences
 from napari_blush.plugin.presets import PRESETS
 from napari_blush.plugin.run_phase import RunPhase, is_busy
 from napari_blush.plugin.sample_sets import CFTR, SampleSet
+from napari_blush.plugin.widgets.farewell import Farewell
 from napari_blush.plugin.widgets.refinement_inputs import RefinementInputs, next_run_folder
 from napari_blush.plugin.widgets.report_button import ReportButton
 from napari_blush.plugin.widgets.run_controls import RunControls
@@ -48,7 +48,8 @@ BASIC = (
     "max_iterations",
     "device",
 )
-_WIDTH = 340
+_WIDTH = 352
+_MARGIN = 5
 _LINES_KEPT = 300
 _ENGINE = ["run_controller", "run_view", "run_life"]
 _MEMORY_MILLISECONDS = 2000
@@ -83,6 +84,7 @@ class RefineWidget(QWidget):
         self._life: Any = None
         self._first_job = first_job
         self.twins: list[RefineWidget] = []
+        self.original: RefineWidget | None = None
         self.controller: Any = None
         self.inputs = RefinementInputs(lambda: list(viewer.layers), self)
         self.form: SettingsForm[RefinementSettings] = SettingsForm(
@@ -120,6 +122,7 @@ class RefineWidget(QWidget):
         self._memory_timer.setInterval(_MEMORY_MILLISECONDS)
         self._lay_out()
         self._connect()
+        self._farewell = Farewell(self, self._may_be_closed, self.shut_down, self._gone)
         self._loader = load_in_background(_ENGINE, self._loaded, self.say)
         self.refresh()
 
@@ -174,9 +177,10 @@ class RefineWidget(QWidget):
     def open_twin(self, job: JobDescription) -> None:
         """Start a run in a dock of its own, beside this one."""
         twin = RefineWidget(self._viewer, self._make_controller, job)
+        twin.original = self
         self.twins.append(twin)
         name = f"Refine {job.output.name}"
-        self._viewer.window.add_dock_widget(twin, name=name, area="right")
+        self._viewer.window.add_dock_widget(twin, name=name, area="right", tabify=True)
 
     @property
     def board(self) -> Any:
@@ -218,39 +222,24 @@ class RefineWidget(QWidget):
         self.controller.start(job)
         self._life.began(job)
 
-    def showEvent(self, event: QShowEvent | None) -> None:
-        """Watch the window that the dock is in, to be asked before it closes."""
-        window = self.window()
-        if window is not None and window is not self:
-            window.installEventFilter(self)
-        super().showEvent(event)
-
-    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Ask before a window with a run in it closes; end the run when it does."""
-        is_closing = event is not None and event.type() == QEvent.Type.Close
-        if is_closing and event is not None and watched is self.window() and self._is_open:
-            if is_busy(self._phase) and not self.may_close():
-                event.ignore()
-                return True
-            self.shut_down()
-        return super().eventFilter(watched, event)
-
-    def closeEvent(self, event: QCloseEvent | None) -> None:
-        """End the run with the dock; whole iterations stay in its folder."""
-        self.shut_down()
-        super().closeEvent(event)
-
     def shut_down(self) -> None:
         """End the run and touch the viewer no more; may be called twice."""
-        if not self._is_open:
-            return
-        self._is_open = False
-        self._loader.quit()
-        self._memory_timer.stop()
-        if self.controller is not None:
+        if self._is_open:
+            self._loader.quit()
+            self._memory_timer.stop()
+            self._gone()
+
+    def _gone(self) -> None:
+        """End the run, without a look at any widget: they may be gone."""
+        was_open, self._is_open = self._is_open, False
+        if was_open and self.controller is not None:
+            self.controller.phase_changed.disconnect(self._at_phase, missing_ok=True)
             self._life.end()
             self._view.end()
             self.controller.leave()
+
+    def _may_be_closed(self) -> bool:
+        return not (self._is_open and is_busy(self._phase)) or self.may_close()
 
     def ask_to_close(self) -> bool:
         """Return whether the person agrees to end the run."""
@@ -265,6 +254,7 @@ class RefineWidget(QWidget):
     def _lay_out(self) -> None:
         page = QWidget()
         column = QVBoxLayout(page)
+        column.setContentsMargins(_MARGIN, _MARGIN, _MARGIN, _MARGIN)
         copy = QPushButton("Copy")
         copy.setToolTip("Copy the command line")
         copy.clicked.connect(lambda: self._copy_command())
@@ -310,11 +300,22 @@ class RefineWidget(QWidget):
         self._view = view.RunView(self, self._viewer, self.controller.session)
         is_twin = self._first_job is not None
         self._life = life.RunLife(self, self._viewer, watches_layers=not is_twin)
+        if self.original is not None:
+            self._compare(self.original)
         self.controller.phase_changed.connect(self._at_phase)
         self._at_phase(self.controller.phase)
         if self._first_job is not None:
             self._life.enter_branch(self._first_job)
             self.press("start")
+
+    def _compare(self, original: "RefineWidget") -> None:
+        """Show the run that this one is a twin of in its plots, and the other way round."""
+        self._view.compare_with("first run", original.controller.session)
+        original.compare_with("twin", self.controller.session)
+
+    def compare_with(self, name: str, other: Any) -> None:
+        """Show the run of another session in the plots of this one, under a short name."""
+        self._view.compare_with(name, other)
 
     def _at_phase(self, phase: RunPhase) -> None:
         self._phase = phase
