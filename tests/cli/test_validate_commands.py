@@ -1,5 +1,6 @@
 """``validate`` from files to files: what each command prints, writes and refuses."""
 
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -110,9 +111,42 @@ def test_model_with_halves_and_a_built_one(
     residues = starfile.read(tmp_path / "residues.star")
     assert len(residues) == 60
     assert residues["blushCorrelation"].median() > 0.7
+    assert residues["blushQScore"].between(-1, 1).all()
+    assert "Q-score" in said and "Q-score</text>" in (tmp_path / "report.html").read_text()
     assert read_map(tmp_path / "model_density.mrc").volume.shape == (BOX,) * 3
     assert main(["validate-model", *files, *halves[:2], "--output", str(tmp_path)]) == 2
     assert "wanted both" in capsys.readouterr().err
+
+
+def test_a_model_is_built_where_the_program_is(
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    files = [str(folder / "map.mrc"), str(folder / "model.pdb"), "--output", str(tmp_path)]
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    assert main(["validate-model", *files, "--build"]) == 0
+    said = capsys.readouterr().out
+    assert "ModelAngelo is not installed" in said and "completeness" not in said
+    # A program of that name that gives the model back, without its first 15 residues.
+    program = tmp_path / "bin" / "model_angelo"
+    program.parent.mkdir()
+    structure = gemmi.read_structure(str(folder / "model.pdb"))
+    for _ in range(15):
+        del structure[0][0][0]
+    structure.make_mmcif_document().write_file(str(tmp_path / "built.cif"))
+    lines = ["#!/bin/sh", '[ "$1 $2 $4" = "build_no_seq -v -o" ] || exit 3', '/bin/mkdir -p "$5"']
+    lines += [f'/bin/cp "{tmp_path}/built.cif" "$5/model_angelo.cif"', 'echo no > "$5/x_raw.cif"']
+    program.write_text("\n".join(lines))
+    program.chmod(0o755)
+    assert main(["validate-model", *files, "--build"]) == 0
+    # Strewn as they are, some of those lost have another one's C-alpha nearby.
+    found = re.search(r"(\d+) of 60 residues have a built", capsys.readouterr().out)
+    assert found and 45 <= int(found[1]) < 58
+    program.write_text("#!/bin/sh\necho out of memory >&2; exit 7")
+    assert main(["validate-model", *files, "--build"]) == 1
+    assert "ended with 7 (out of memory)" in capsys.readouterr().err
 
 
 def test_a_denoiser_is_tested(

@@ -3,6 +3,9 @@
 from argparse import Namespace
 from pathlib import Path
 
+import numpy.typing as npt
+
+from napari_blush.cli.model_building import build_model
 from napari_blush.cli.report import Report
 from napari_blush.cli.validate_files import check_alike, finish, make_folder, read_mask
 from napari_blush.conventions import Volume
@@ -25,13 +28,14 @@ def execute(settings: ModelCheckSettings, options: Namespace) -> int:
     mask = None if settings.mask is None else read_mask(settings.mask, options.map, given)
     atoms = read_atoms(options.model, waters=settings.waters)
     found = model_report(given, atoms, halves=halves, mask=mask)
-    built = None
-    if settings.built is not None:
-        built = completeness(read_atoms(settings.built), atoms)
     make_folder(options.output)
+    report, other = Report(), settings.built
+    if other is None and settings.build:
+        other = build_model(options.map, options.output / "model_angelo", report)
+    built = None if other is None else completeness(read_atoms(other), atoms)
     written = write_model_files(options.output, found, given)
     section = model_section(found, built)
-    return finish(Report(), options.output, "Map against model", [section], written)
+    return finish(report, options.output, "Map against model", [section], written)
 
 
 def _halves(
@@ -58,13 +62,13 @@ def write_model_files(folder: Path, found: ModelReport, given: MapFile) -> list[
     write_fsc_xml(curve, found.fsc.fsc_sum, given.voxel_size, "FSC of the map with the model")
     residues = found.residues
     table = folder / "residues.star"
-    columns = columns_of(
-        {
-            "blushChain": [name or "?" for name in residues.chain],
-            "blushResidueNumber": residues.residue_number.numpy(),
-            "blushResidueName": list(residues.residue_name),
-            "blushCorrelation": residues.correlation.numpy(),
-        }
-    )
-    write_star(table, [StarBlock("residues", columns)])
+    columns: dict[str, npt.ArrayLike] = {
+        "blushChain": [name or "?" for name in residues.chain],
+        "blushResidueNumber": residues.residue_number.numpy(),
+        "blushResidueName": list(residues.residue_name),
+        "blushCorrelation": residues.correlation.numpy(),
+    }
+    if found.q is not None:
+        columns["blushQScore"] = found.q.residue.numpy()
+    write_star(table, [StarBlock("residues", columns_of(columns))])
     return [*paths, curve, table]

@@ -56,6 +56,11 @@ class ModelCheckSettings(MaskedMapSettings):
         None, description="Model that another program built: its completeness is reported."
     )
     waters: bool = Field(False, description="Keep water molecules of the model.")
+    build: bool = Field(
+        False,
+        description="Let ModelAngelo build a model into the map, where it is installed, and report "
+        "its completeness.",
+    )
 
 
 class DenoiserCheckSettings(MaskedMapSettings):

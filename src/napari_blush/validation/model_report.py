@@ -26,6 +26,7 @@ from napari_blush.validation.model_density import (
     placed_model,
 )
 from napari_blush.validation.model_placement import Placement, placement
+from napari_blush.validation.q_score import QScores, q_scores
 from napari_blush.validation.residue_correlation import ResidueCorrelation, residue_correlation
 
 _RATIO = (1.25, 1.6)
@@ -54,6 +55,9 @@ class ModelReport:
     n_outside : int
         Atoms outside the box.
     checks : tuple of Check
+    q, q_of_model : QScores or None
+        Of the map as given; and of the model's own density at the resolution that was looked at,
+        which no map of this resolution can surpass by right.
     """
 
     fsc: MapModelFsc
@@ -64,6 +68,8 @@ class ModelReport:
     half_resolution: float | None
     n_outside: int
     checks: tuple[Check, ...]
+    q: QScores | None = None
+    q_of_model: QScores | None = None
 
 
 def model_report(
@@ -128,6 +134,8 @@ def model_report(
             _hand_check(found),
             _residue_check(residues),
         ),
+        q=q_scores(given.volume, placed, size),
+        q_of_model=q_scores(model, placed, size),
     )
 
 

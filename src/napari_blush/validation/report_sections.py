@@ -14,6 +14,7 @@ from napari_blush.validation.local_resolution import LocalResolution
 from napari_blush.validation.model_completeness import Completeness
 from napari_blush.validation.model_report import ModelReport
 from napari_blush.validation.overfitting import OverfittingVerdict
+from napari_blush.validation.q_score import QScores
 from napari_blush.validation.report_page import (
     Curve,
     Plot,
@@ -167,6 +168,10 @@ def model_section(report: ModelReport, built: Completeness | None = None) -> Sec
         f"{name or '?'} {value:.2f}" for name, value in report.residues.chain_correlation.items()
     )
     notes = [f"Correlation by chain: {chains}."]
+    drawings = [drawing, along]
+    if report.q is not None and report.q_of_model is not None:
+        drawings.append(_q_plot(report.q, report.q_of_model))
+        notes.append(_q_line(report.q, report.q_of_model))
     if report.fsc.fit is not None:
         notes.append(
             f"The map is the model times {report.fsc.fit.scale:.3g} with a B-factor of "
@@ -176,7 +181,25 @@ def model_section(report: ModelReport, built: Completeness | None = None) -> Sec
         notes.append(f"{report.n_outside} atoms lie outside the box and were left out.")
     if built is not None:
         notes.append(completeness_line(built))
-    return Section("Atomic model", report.checks, [drawing, along], notes)
+    return Section("Atomic model", report.checks, drawings, notes)
+
+
+def _q_plot(q: QScores, of_model: QScores) -> str:
+    place = list(range(len(q.residue)))
+    curves = [
+        Curve("map", place, q.residue.tolist()),
+        Curve("the model's own density", place, of_model.residue.tolist(), dashed=True),
+    ]
+    axis = "residue, in the order of the file"
+    return drawn(Plot(curves, axis, "Q-score", y_range=(-0.2, 1.0)))
+
+
+def _q_line(q: QScores, of_model: QScores) -> str:
+    chains = ", ".join(f"{name or '?'} {value:.2f}" for name, value in q.chain.items())
+    return (
+        f"Q-score {q.mean:.2f} ({of_model.mean:.2f} for the model's own density at this "
+        f"resolution); by chain: {chains}."
+    )
 
 
 def completeness_line(built: Completeness) -> str:
