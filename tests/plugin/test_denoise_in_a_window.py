@@ -1,5 +1,7 @@
 """A person picks layers, looks at a preview, denoises, and moves the sliders."""
 
+from types import SimpleNamespace
+
 import napari
 import numpy as np
 import pytest
@@ -154,6 +156,15 @@ def test_a_preview_is_the_whole_in_its_place(
     assert is_right()
     assert len(viewer.layers) == 3
     assert dock._job is job
+    # Alt+click in the slice: there.
+    before = preview.translate
+    event = SimpleNamespace(modifiers=["Alt"], position=(35.0, 6 + 20 * VOXEL, 7 + 30 * VOXEL))
+    for callback in viewer.mouse_drag_callbacks:
+        if callback == dock._on_click:
+            callback(viewer, event)
+    wait_until(lambda: preview.translate[1] != before[1] and not dock.is_busy)
+    assert tuple(preview.translate[1:]) == pytest.approx((6 + 16 * VOXEL, 7 + 26 * VOXEL))
+    assert is_right()
 
 
 def test_cancelling_makes_no_layer(dock, viewer, layers, wait_until, application) -> None:

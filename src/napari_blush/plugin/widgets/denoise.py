@@ -1,6 +1,6 @@
 """The dock that denoises a map, or two half-maps, once: layers in, new layers out."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from qtpy.QtGui import QCloseEvent
@@ -51,6 +51,7 @@ class DenoiseWidget(QWidget):
         self._viewer = viewer = napari_viewer
         self._engine: Any = None
         self._job: Any = None
+        self._on_click = self._clicked  # one and the same, to be taken out again
         self.layer = LayerChoice(viewer.layers, is_map)
         self.other_half = LayerChoice(viewer.layers, is_map, nothing="none")
         self.mask_layer = LayerChoice(viewer.layers, is_map, nothing="sphere")
@@ -100,15 +101,21 @@ class DenoiseWidget(QWidget):
 
         self.jobs.start(steps, done, f"Denoising {' and '.join(s.name for s in sources)}…")
 
-    def press_preview(self) -> None:
-        """Denoise what is in the middle of the view, with few blocks and without recycling."""
+    def press_preview(self, at: Sequence[float] | None = None) -> None:
+        """Denoise a small box with few blocks, once.
+
+        Parameters
+        ----------
+        at : sequence of float, optional
+            Its middle, in the coordinates of the viewer; default: the middle of the view.
+        """
         asked = self._asked()
         if asked is None:
             return
         sources, request = asked
         if self._job is None or not _is_same(self._job.request, request):
             self._job = self._engine.DenoiseJob(request)
-        job, center = self._job, self._middle_of_view()
+        job, center = self._job, self._voxel_at(self._middle_of_view() if at is None else at)
 
         def steps() -> Generator[Any, None, Any]:
             return (yield from job.preview(center))
@@ -117,7 +124,7 @@ class DenoiseWidget(QWidget):
             self.jobs.say(_summary("Preview", found))
             self.made.add_part(sources[0], found)
 
-        self.jobs.start(steps, done, "Denoising the middle of the view…")
+        self.jobs.start(steps, done, "Denoising a small box…")
 
     def press_cancel(self) -> None:
         """Stop within a batch of blocks; no layer is made."""
@@ -128,6 +135,8 @@ class DenoiseWidget(QWidget):
         self._loader.quit()
         self.jobs.press_cancel()
         self.made.leave()
+        if self._on_click in self._viewer.mouse_drag_callbacks:
+            self._viewer.mouse_drag_callbacks.remove(self._on_click)
         for choice in (self.layer, self.other_half, self.mask_layer):
             choice.leave()
         super().closeEvent(event)
@@ -157,16 +166,27 @@ class DenoiseWidget(QWidget):
         ]
         return sources, request
 
-    def _middle_of_view(self) -> tuple[float, float, float]:
-        """Return the voxel that is shown in the middle of the canvas."""
-        dims, layer = self._viewer.dims, self.layer.wanted_layer("map")
+    def _middle_of_view(self) -> list[float]:
+        """Return what is shown in the middle of the canvas, in the coordinates of the viewer."""
+        dims = self._viewer.dims
         at = list(dims.point)
-        for axis, value in zip(
-            dims.displayed, self._viewer.scene.camera.center[-dims.ndisplay :], strict=True
-        ):
+        center = self._viewer.scene.camera.center[-dims.ndisplay :]
+        for axis, value in zip(dims.displayed, center, strict=True):
             at[axis] = value
-        z, y, x = (float(place) for place in layer.world_to_data(at)[-3:])
+        return at
+
+    def _voxel_at(self, at: Sequence[float]) -> tuple[float, float, float]:
+        """Return the voxel of the map at coordinates of the viewer."""
+        layer = self.layer.wanted_layer("map")
+        z, y, x = (float(place) for place in layer.world_to_data(tuple(at))[-3:])
         return z, y, x
+
+    def _clicked(self, _: Any, event: Any) -> None:
+        """Preview where a slice is clicked with Alt."""
+        if "Alt" in event.modifiers and self._viewer.dims.ndisplay == 2:
+            if self.preview.isEnabled():
+                self.press_preview(event.position)
+            event.handled = True
 
     def _set_up(self) -> None:
         chosen = current_preferences()
@@ -178,7 +198,8 @@ class DenoiseWidget(QWidget):
             self.file: "A map that is no layer yet; it is opened first",
             self.recycles: "How often the denoised map is denoised again; all are kept",
             self.trailing: "Spectral trailing, from the FSC of the two halves without a mask",
-            self.preview: "Denoise the middle of the view only, once",
+            self.preview: "Denoise a small box, once: in the middle of the view, or where a slice "
+            "is clicked with Alt",
             self.strength: "Between the map as it came and denoised; acts on what was made last",
             self.recycle: "Which of the recycled maps is shown",
         }
@@ -223,6 +244,7 @@ class DenoiseWidget(QWidget):
         self.file.changed.connect(self._refresh)
         self.form.value_changed.connect(lambda _: self._refresh())
         self.jobs.changed.connect(self._refresh)
+        self._viewer.mouse_drag_callbacks.append(self._on_click)
         for choice in (self.layer, self.other_half):
             choice.changed.connect(self._refresh)
         for slider in (self.strength, self.recycle):

@@ -125,7 +125,7 @@ class DenoisedLayers:
         layer = self._preview if self._preview in self._viewer.layers else None
         if layer is None:
             layer = self._preview = self._viewer.add_image(
-                mixed, **attributes, name="preview", colormap="bop blue", rendering="iso"
+                mixed, **attributes, name="preview", rendering="iso"
             )
             layer.bounding_box.visible = True
             layer.bounding_box.line_color = _FRAME
@@ -134,6 +134,8 @@ class DenoisedLayers:
             layer.data = mixed
             for name in ("scale", "translate", "contrast_limits", "iso_threshold"):
                 setattr(layer, name, attributes[name])
+        # In a slice it is compared with the greys around it.
+        layer.colormap = "gray" if self._viewer.dims.ndisplay == 2 else "bop blue"
         layer.metadata.update(weights=found.weights, source=source.name)
         self._shown = [shown for shown in self._shown if shown.denoised is not layer]
         self._shown.append(_Shown(one, layer, None))
