@@ -116,7 +116,9 @@ def test_the_last_iteration_goes_on_with_the_run(joined, session) -> None:
     assert chosen == [2, None]
 
 
-def test_what_was_touched_is_compared_when_somebody_looks(joined, session, wait_until) -> None:
+def test_what_was_touched_is_compared_when_somebody_looks(
+    joined, session, maps, wait_until
+) -> None:
     panel, *_ = joined
     half_maps(session, 1)
     panel.show()
@@ -129,6 +131,12 @@ def test_what_was_touched_is_compared_when_somebody_looks(joined, session, wait_
     wait_until(lambda: panel.denoiser.found is None, 10)
     panel.mark_iteration(1)
     wait_until(lambda: panel.denoiser.found is not None, 10)
+    session.apply(RunStarted(10, (5, 5), N, VOXEL, 1, "cpu", "torch"))
+    for key in maps:
+        maps[key] = np.ones((N, N, N), np.float32)
+    half_maps(session, 1)
+    panel.mark_iteration(1)
+    wait_until(lambda: abs(panel.denoiser.found.amplitude_ratio[0] - 1) < 1e-4, 10)
 
 
 def test_a_new_run_begins_with_empty_plots(joined, session) -> None:

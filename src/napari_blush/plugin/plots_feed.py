@@ -55,9 +55,10 @@ class PlotsFeed:
         self._cutoffs: dict[int, int | None] = {}
         self._touched: dict[int, TouchedByDenoiser] = {}
         self._worker: StepWorker | None = None
+        self._comparing: object = None
         self._beside: tuple[str, RefinementSession] | None = None
         self._slots: dict[str, Callable[..., None]] = {
-            "run": self._begin,
+            "run": self._show_fsc,
             "status": self._let_drag,
             "fsc_history": self._show_fsc,
             "references": self._at_references,
@@ -112,15 +113,16 @@ class PlotsFeed:
         }
         self._panel.show_beside(Beside(name, history, other.summaries))
 
-    def _begin(self, *_: Any) -> None:
-        first = self._session.iteration + 1
-        self._asked = None
-        if first == 1:
+    def _forget(self) -> None:
+        """Forget what is of iterations that the session does not know any more."""
+        known = self._session.fsc_history
+        if self._curves and not known:  # a run from the start
+            self._asked = None
+            self._comparing = None  # maps that are gone
             self._leave_other()
             self._panel.show_beside(Beside())
-        self._cutoffs = {n: shell for n, shell in self._cutoffs.items() if n < first}
-        self._touched = {n: found for n, found in self._touched.items() if n < first}
-        self._show_fsc()
+        self._cutoffs = {n: shell for n, shell in self._cutoffs.items() if n in known}
+        self._touched = {n: found for n, found in self._touched.items() if n in known}
 
     def _let_drag(self, *_: Any) -> None:
         session = self._session
@@ -154,6 +156,7 @@ class PlotsFeed:
         session = self._session
         if session.run is None:
             return
+        self._forget()
         known, voxel_size = self._curves, session.run.pixel_size
         self._curves = {
             number: known[number]
@@ -178,14 +181,16 @@ class PlotsFeed:
 
     def _show_touched(self) -> None:
         """Show the iteration that is marked, or the last; compare its maps first if need be."""
-        last = max(self._session.summaries, default=None)
-        number = self._panel.marked or last
+        number = self._wanted()
         if not self._panel.is_touched_seen:
             return
         if number is None or number in self._touched:
             self._panel.show_touched(None if number is None else self._touched[number])
         elif self._worker is None:
             self._compare(number)
+
+    def _wanted(self) -> int | None:
+        return self._panel.marked or max(self._session.summaries, default=None)
 
     def _compare(self, number: int) -> None:
         session = self._session
@@ -213,16 +218,18 @@ class PlotsFeed:
 
         def over() -> None:
             self._worker = None
-            if self._panel.marked not in (None, number):
+            if self._wanted() != number:
                 self._show_touched()
 
-        self._worker = run_in_background(
-            steps, self._compared, lambda text: self._panel.said.emit(text), over=over
-        )
+        def compared(found: TouchedByDenoiser) -> None:
+            if self._comparing is token:
+                self._touched[number] = found
+                self._panel.show_touched(found)
 
-    def _compared(self, found: TouchedByDenoiser) -> None:
-        self._touched[found.iteration] = found
-        self._panel.show_touched(found)
+        token = self._comparing = object()
+        self._worker = run_in_background(
+            steps, compared, lambda text: self._panel.said.emit(text), over=over
+        )
 
 
 def _tensor(values: Any) -> torch.Tensor:
