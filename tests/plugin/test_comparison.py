@@ -9,6 +9,7 @@ from napari.utils.shortcuts import default_shortcuts
 
 from napari_blush.plugin.comparison import Comparison
 from napari_blush.plugin.flip import KEYS, Flip, bind_keys
+from napari_blush.plugin.layer_looks import TAG
 from napari_blush.plugin.layers import LayerBoard
 from napari_blush.plugin.linked_contrast import SAME_GREYS, levels_of
 
@@ -41,11 +42,14 @@ def levels(board) -> dict[str, tuple[float, ...]]:
 
 def test_side_by_side_and_back(viewer, board) -> None:
     other = viewer.add_image(torch.zeros(8, 8, 8).numpy())
+    curves = viewer.add_points(np.zeros((1, 3)), metadata={TAG: {"run": "run", "role": "fsc"}})
+    viewer.scene.camera.zoom = 3.25
     comparison = Comparison(viewer, board)
     comparison.side_by_side(True)
     assert viewer.canvas.grid.enabled
     assert visible(board) == {"half1", "half2", "denoised1", "change"}
     assert board.layer("half2").name_overlay.visible
+    assert not curves.visible
     found = levels(board)
     assert len({found[role] for role in SAME_GREYS}) == 1
     assert found["change"][:2] == (-3.0, 3.0)
@@ -54,6 +58,8 @@ def test_side_by_side_and_back(viewer, board) -> None:
     assert visible(board) == {"reference"}
     assert not board.layer("half2").name_overlay.visible
     assert other.visible
+    assert curves.visible
+    assert viewer.scene.camera.zoom == 3.25
 
 
 def test_without_a_denoiser_the_reference_stands_in_its_place(viewer, generator) -> None:

@@ -122,23 +122,24 @@ def test_layers_follow_the_latest_iteration(viewer, run, layers) -> None:
     assert viewer.dims.axis_labels == ("iteration", "z", "y", "x")
     assert slider(viewer) == 3
     layer = layers.iterations.layer()
-    assert layer.data.shape == (3, N, N, N)
+    assert layer.data.shape == (4, N, N, N)  # the index is the number of the iteration
     assert not layer.visible
     assert layer.locked
-    assert np.array_equal(layer.data[1], volume("reference", 2).numpy())
+    assert np.array_equal(layer.data[2], volume("reference", 2).numpy())
     assert tuple(layer.scale) == (1.0, VOXEL, VOXEL, VOXEL)
 
 
 def test_a_person_at_an_earlier_iteration_stays_there(viewer, run, layers) -> None:
     told = []
     layers.chosen.connect(lambda pinned, latest: told.append((pinned, latest)))
+    layers.want_orientations(True)
     run.make(1, 2, 3, 4)
     layers.show_iteration(2)
     run.make(5, 6)
     run.begin(7)
     assert set(shown_in(layers).values()) == {2}
     assert slider(viewer) == 2
-    assert layers.iterations.layer().data.shape[0] == 7
+    assert layers.iterations.layer().data.shape[0] == 8
     assert layers.orientations.layer().features["count"].sum() == 2
     assert told[-1] == (2, 7)
     assert layers.board.layer("half1").metadata[TAG]["iteration"] == 2
@@ -186,6 +187,9 @@ def test_the_change_is_that_of_the_iteration(run, layers) -> None:
 def test_curves_and_orientations_go_there_too(run, layers) -> None:
     layers.want_curves(True)
     run.make(1, 2, 3)
+    assert layers.orientations.layer() is None  # made when it is asked for, of what was counted
+    layers.want_orientations(True)
+    assert layers.orientations.layer().features["count"].sum() == 3
     rows = layers.curves.layer().features
     assert rows["iteration"].max() == 3
     layers.show_iteration(2)
@@ -276,6 +280,48 @@ def test_two_runs_share_a_slider_and_push_nobody(viewer, session) -> None:
     other.close()
 
 
+def test_the_start_map_is_iteration_zero(viewer, session) -> None:
+    layers = RunLayers(viewer, session, "run")
+    start = volume("reference", 17)
+    layers.board.show("reference", start, VOXEL)
+    run = Run(session)
+    run.make(1, 2)
+    viewer.dims.set_point(0, 0)
+    assert np.array_equal(layers.board.layer("reference").data, start.numpy())
+    assert not layers.board.layer("half1").data.any()
+    assert np.array_equal(layers.iterations.layer().data[0], start.numpy())
+    layers.close()
+
+
+def test_a_start_map_on_another_grid_is_not_of_the_series(viewer, session) -> None:
+    layers = RunLayers(viewer, session, "run")
+    layers.board.show("reference", torch.ones(2 * N, 2 * N, 2 * N), VOXEL / 2)
+    run = Run(session)
+    run.make(1)
+    assert layers.store.iterations == (1,)
+    assert tuple(layers.board.layer("reference").scale) == (VOXEL,) * 3
+    layers.close()
+
+
+def test_boxes_show_and_hide_what_stands_beside_the_map(run, layers) -> None:
+    run.make(1)
+    for want, part in (
+        (layers.want_curves, layers.curves),
+        (layers.want_orientations, layers.orientations),
+    ):
+        want(True)
+        layer = part.layer()
+        assert layer.visible
+        want(False)
+        assert not layer.visible
+        run.make(2)
+        want(True)
+        assert part.layer() is layer
+        assert layer.visible
+    layers.hide()
+    assert not any(layer.visible for layer in layers.board.all_of_the_run())
+
+
 def test_closing_ends_it_and_leaves_the_layers(viewer, run, layers) -> None:
     run.make(1, 2)
     layers.close()
@@ -287,9 +333,9 @@ def test_closing_ends_it_and_leaves_the_layers(viewer, run, layers) -> None:
 def test_limits_of_the_series_follow_what_is_shown(viewer, run, layers) -> None:
     run.make(1, 2)
     layer = layers.iterations.layer()
-    layer.iso_threshold = np.quantile(layer.data[1], 0.9)
+    layer.iso_threshold = np.quantile(layer.data[2], 0.9)
     layers.show_iteration(1)
-    assert (layer.data[0] > layer.iso_threshold).mean() == pytest.approx(0.1, abs=0.02)
+    assert (layer.data[1] > layer.iso_threshold).mean() == pytest.approx(0.1, abs=0.02)
     layers.hold_contrast(True)
     before = layer.iso_threshold
     layers.show_iteration(None)

@@ -87,7 +87,7 @@ def test_the_sphere_stands_beside_the_map_on_a_level_with_its_centre() -> None:
     assert np.allclose(relative[:, ::-1], pixel_directions(ORDER).numpy())
 
 
-def test_the_layer_is_made_once_hidden_and_updated_in_place() -> None:
+def test_the_layer_is_made_once_and_updated_in_place() -> None:
     viewer = ViewerModel()
     own = viewer.add_image(np.zeros((N,) * 3))
     viewer.layers.selection = {own}
@@ -104,7 +104,6 @@ def test_the_layer_is_made_once_hidden_and_updated_in_place() -> None:
         assert np.nanmean(layer.features["p_max"]) == pytest.approx(p_max)
     assert len(viewer.layers) == 2
     assert viewer.layers.selection == {own}
-    assert not layer.visible
     assert layer.locked
     assert [str(unit) for unit in layer.units] == ["angstrom"] * 3
     largest = layer.features["count"].idxmax()

@@ -7,6 +7,7 @@ from napari_blush.plugin.linked_contrast import LinkedContrast
 
 _WITH_A_DENOISER = ("half1", "half2", "denoised1", "change")
 _WITHOUT = ("half1", "half2", "reference")
+_FONT_SIZE = 8
 
 
 class Comparison:
@@ -21,28 +22,40 @@ class Comparison:
     def __init__(self, viewer: Any, board: LayerBoard) -> None:
         self._viewer, self._board = viewer, board
         self._linked = LinkedContrast(viewer, board)
-        self._before: dict[str, bool] = {}
+        self._before: list[tuple[Any, bool]] = []
         self._had_grid = False
+        self._camera: tuple[Any, float] = (0.0, 0.0, 0.0), 1.0
 
     def side_by_side(self, wanted: bool) -> None:
         """Show half maps, denoised map and change in a grid, named, their limits linked."""
         if wanted == self._linked.is_on:
             return
+        camera = self._viewer.scene.camera
         if wanted:
-            layers = self._board.layers()
-            self._before = {role: bool(layer.visible) for role, layer in layers.items()}
+            self._camera = camera.center, camera.zoom
             self._had_grid = bool(self._viewer.canvas.grid.enabled)
-            roles = _WITH_A_DENOISER if "denoised1" in layers else _WITHOUT
-            for role, layer in layers.items():
-                layer.visible = role in roles
-                layer.name_overlay.visible = role in roles
+            shown = self._show_alone()
             self._linked.start()
             self._viewer.canvas.grid.enabled = True
+            self._board.fit_view(shown)
         else:
             self._linked.stop()
             self._viewer.canvas.grid.enabled = self._had_grid
-            for role, layer in self._board.layers().items():
+            for layer, visible in self._before:
                 layer.name_overlay.visible = False
-                if role in self._before:
-                    layer.visible = self._before[role]
-            self._before = {}
+                layer.visible = visible
+            self._before = []
+            camera.center, camera.zoom = self._camera
+
+    def _show_alone(self) -> list[Any]:
+        """Show the maps to be compared, with their names, and nothing else of the run."""
+        layers = self._board.layers()
+        roles = _WITH_A_DENOISER if "denoised1" in layers else _WITHOUT
+        shown = [layers[role] for role in roles if role in layers]
+        # Layers that do not share a place with the maps, like curves, are hidden as well.
+        self._before = [(layer, bool(layer.visible)) for layer in self._board.all_of_the_run()]
+        for layer, _ in self._before:
+            layer.visible = layer in shown
+            layer.name_overlay.visible = layer in shown
+            layer.name_overlay.font_size = _FONT_SIZE
+        return shown

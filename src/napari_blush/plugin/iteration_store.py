@@ -138,13 +138,13 @@ class IterationStore:
 class IterationSeries:
     """The maps of one role as an array ``(iterations, n, n, n)`` that grows with its store.
 
-    An iteration that has no map of the role shows the one before it, or zeros. Nothing is copied
-    until it is looked at; indexing is numpy's, integers and slices.
+    The index is the number of the iteration; at 0 is what the run began with. An iteration that has
+    no map of the role shows the one before it, or zeros. Nothing is copied until it is looked at;
+    indexing is numpy's, integers and slices.
 
     Parameters
     ----------
     store : IterationStore
-        Of at least one iteration.
     role : str
     box_size : int
         Edge of the maps in voxels.
@@ -157,15 +157,9 @@ class IterationSeries:
         self._store, self._role, self._box = store, role, box_size
 
     @property
-    def first(self) -> int:
-        """Number of the iteration at index 0."""
-        return min(self._store.iterations, default=1)
-
-    @property
     def shape(self) -> tuple[int, int, int, int]:
-        """Iterations from the first to the last, and the box."""
-        latest = self._store.latest or self.first
-        return (latest - self.first + 1, self._box, self._box, self._box)
+        """Iterations from 0 to the last, and the box."""
+        return ((self._store.latest or 0) + 1, self._box, self._box, self._box)
 
     @property
     def size(self) -> int:
@@ -200,9 +194,9 @@ class IterationSeries:
         return np.asarray(self[:], dtype=dtype)
 
     def _map(self, index: int) -> Volume:
-        number = self._store.newest(self._role, self.first + index)
+        number = self._store.newest(self._role, index)
         found = None if number is None else self._store.find(self._role, number)
-        if found is None:
+        if found is None or found.shape != self.shape[1:]:
             return np.zeros(self.shape[1:], self.dtype)
         return found
 

@@ -103,10 +103,8 @@ class IterationsLayer:
             return
         (box_size, voxel_size), iteration = self._grid, self._shown
         series = IterationSeries(self._store, _SHOWS, box_size)
-        look = first_look(series[iteration - series.first])
+        look = first_look(series[iteration])
         tag = {"run": self._run_name, "role": _ROLE, "iteration": iteration}
-        place = in_angstrom(series.shape, voxel_size)
-        place["translate"] = (float(series.first), *place["translate"][1:])
         layer = Image(
             series,
             name=f"{self._run_name} · iterations",
@@ -116,7 +114,7 @@ class IterationsLayer:
             colormap="gray",
             visible=False,
             metadata={TAG: tag},
-            **place,
+            **in_angstrom(series.shape, voxel_size),
         )
         with moved_by_the_program():
             add_quietly(self._viewer, layer)
@@ -128,13 +126,10 @@ class IterationsLayer:
             return
         box_size, voxel_size = self._grid
         series = IterationSeries(self._store, _SHOWS, box_size)
-        place = (float(series.first), *layer.translate[1:])
         with moved_by_the_program():
             layer.data = series
             # Set each time: a hidden layer does not notice by itself that it has grown.
-            layer.translate = place
-            if float(layer.scale[-1]) != voxel_size:
-                layer.scale = in_angstrom(series.shape, voxel_size)["scale"]
+            layer.scale = in_angstrom(series.shape, voxel_size)["scale"]
         layer.metadata[TAG]["iteration"] = iteration
         self._go_to(iteration)
         self._carry_look(layer, iteration)

@@ -5,6 +5,7 @@ They are not removed and added again: replacing layers between two frames can cr
 Tensors become arrays here and nowhere else.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -138,6 +139,7 @@ class LayerBoard:
         self._waiting: dict[str, tuple[Volume, float, int]] = {}
         self._iteration = 0
         self._voxel_size = 1.0
+        self._grid = 0, 1.0
         self.keeps_contrast = False
         self.pinned: int | None = None
         self.led: set[str] = set()
@@ -182,7 +184,7 @@ class LayerBoard:
         """
         values = as_array(volume)
         self._voxel_size = voxel_size
-        if self._iteration and role in ITERATION_FILES:
+        if role in ITERATION_FILES and (self._iteration or self._is_on_the_grid(values)):
             self._store.keep(role, self._iteration, values)
             if self.pinned is not None:
                 return
@@ -200,6 +202,8 @@ class LayerBoard:
         up_to = self._store.latest if iteration is None else iteration
         if up_to is None:
             return
+        if self._grid[0]:
+            self._voxel_size = self._grid[1]
         shown: dict[str, Volume] = {}
         for role in ITERATION_FILES:
             number = self._store.newest(role, up_to)
@@ -233,9 +237,25 @@ class LayerBoard:
         found = ((role, self.layer(role)) for role in ROLES)
         return {role: layer for role, layer in found if layer is not None}
 
+    def all_of_the_run(self) -> list[Any]:
+        """Return all layers that are tagged with the run, curves and directions among them."""
+        return [
+            layer
+            for layer in self._viewer.layers
+            if layer.metadata.get(TAG, {}).get("run") == self._run_name
+        ]
+
+    def fit_view(self, layers: list[Any]) -> None:
+        """Bring layers of the run into view, seen from where they are seen."""
+        # napari cannot measure layers that all have fewer dimensions than the viewer; the
+        # iterations have all of them, and the extent of a map.
+        deep = [layer for layer in self.all_of_the_run() if layer.ndim == self._viewer.dims.ndim]
+        if layers and deep:
+            self._viewer.reset_view(layers={*layers, deep[0]}, reset_camera_angle=False)
+
     def hide(self) -> None:
-        """Hide all layers, to make room for another run."""
-        for layer in self.layers().values():
+        """Hide all layers of the run, to make room for another one."""
+        for layer in self.all_of_the_run():
             layer.visible = False
 
     def _begin(self, run: RunStarted | None) -> None:
@@ -243,8 +263,22 @@ class LayerBoard:
         if run is None:
             return
         self._voxel_size = run.pixel_size
+        self._grid = run.box_size, run.pixel_size
         self._store.begin_at(run.first_iteration)
+        start = self.layer("reference")
+        if run.first_iteration == 1 and start is not None:
+            self._keep_start(start)
         self.show_iteration(None)
+
+    def _keep_start(self, layer: Image) -> None:
+        """Keep the start map as iteration 0, if it has the grid of those that are to come."""
+        if self._is_on_the_grid(layer.data, float(layer.scale[-1])):
+            self._store.keep("reference", 0, layer.data)
+
+    def _is_on_the_grid(self, values: Volume, voxel_size: float | None = None) -> bool:
+        box_size, wanted = self._grid
+        given = self._voxel_size if voxel_size is None else voxel_size
+        return values.shape == (box_size,) * 3 and math.isclose(given, wanted, rel_tol=1e-3)
 
     def _at_iteration(self, iteration: int) -> None:
         self._iteration = iteration

@@ -53,7 +53,7 @@ class OrientationCounts:
 
 
 class OrientationsLayer:
-    """The layer of one run in one viewer, hidden at first.
+    """The layer of one run in one viewer.
 
     Parameters
     ----------
@@ -63,11 +63,6 @@ class OrientationsLayer:
         Point group, whose operators repeat each direction.
     later : callable, optional
         Puts an action off to a later turn of the event loop; the layer is added there.
-
-    Attributes
-    ----------
-    is_shown_at_first : bool
-        Whether the layer is visible when it is made.
     """
 
     def __init__(
@@ -79,7 +74,6 @@ class OrientationsLayer:
         self._grid = 2, 1.0
         self._iteration = 0
         self._is_coming = False
-        self.is_shown_at_first = False
 
     def keep(self, iteration: int, rotations: Tensor, p_max: Tensor) -> None:
         """Count the particles of an iteration.
@@ -136,7 +130,6 @@ class OrientationsLayer:
             name=f"{self._run_name} · orientations",
             border_width=0,
             shading="spherical",
-            visible=self.is_shown_at_first,
             units=("angstrom",) * 3,
             axis_labels=("z", "y", "x"),
             metadata={TAG: {"run": self._run_name, "role": _ROLE, "iteration": 0}},

@@ -61,7 +61,7 @@ class RunLayers:
         preferences: Preferences | None = None,
     ) -> None:
         chosen = preferences or Preferences()
-        self._session = session
+        self._session, self._later = session, later
         self.store = IterationStore(round(chosen.iterations_memory_gb * _GIGABYTE), folder)
         self.board = LayerBoard(viewer, run_name, later, self.store, colormaps(chosen))
         self.iterations = IterationsLayer(viewer, run_name, self.store, later)
@@ -69,7 +69,7 @@ class RunLayers:
         self.curves = FscLayer(viewer, run_name, later)
         self.comparison = Comparison(viewer, self.board)
         self.flip = Flip(viewer)
-        self._wants_curves = False
+        self._wants_curves = self._wants_orientations = False
         self._told: tuple[int | None, int] = None, 0
         self.iterations.slider_moved.connect(self.show_iteration)
         # The board first: what it has kept is there for all others.
@@ -116,28 +116,24 @@ class RunLayers:
             self.flip.put_back()
 
     def want_curves(self, wanted: bool) -> None:
-        """Draw the FSC as a layer from now on, or leave it as it is."""
+        """Show the FSC as a layer, which is made when it is asked for, or hide it."""
         self._wants_curves = wanted
         self._draw_curves()
+        self._show_beside(self.curves.layer(), wanted)
 
     def want_orientations(self, wanted: bool) -> None:
-        """Show or hide the viewing directions, now and when the layer comes."""
-        self.orientations.is_shown_at_first = wanted
-        layer = self.orientations.layer()
-        if layer is not None:
-            layer.visible = wanted
+        """Show the viewing directions, whose layer is made when it is asked for, or hide it."""
+        self._wants_orientations = wanted
+        self._show_orientations()
+        self._show_beside(self.orientations.layer(), wanted)
 
     def hold_contrast(self, held: bool) -> None:
         """Leave limits and contours as they are, whatever the data do."""
         self.board.keeps_contrast = self.iterations.keeps_contrast = held
 
     def hide(self) -> None:
-        """Hide all layers, to make room for another run."""
+        """Hide all layers of the run, to make room for another one."""
         self.board.hide()
-        for part in (self.iterations, self.orientations, self.curves):
-            layer = part.layer()
-            if layer is not None:
-                layer.visible = False
 
     def close(self) -> None:
         """Hear no more of session and slider; the layers stay."""
@@ -147,6 +143,16 @@ class RunLayers:
             self._session.events[name].disconnect(slot)
         self.iterations.close()
         self.iterations.slider_moved.disconnect(self.show_iteration)
+
+    def _show_beside(self, layer: Any, wanted: bool) -> None:
+        """Show or hide what stands beside the map, and have the whole in view."""
+        if layer is not None:
+            layer.visible = wanted
+        if wanted and self.store.latest is not None:
+            self._later(self._fit_view)
+
+    def _fit_view(self) -> None:
+        self.board.fit_view([layer for layer in self.board.all_of_the_run() if layer.visible])
 
     def _begin(self, run: RunStarted | None) -> None:
         if run is not None:
@@ -172,7 +178,8 @@ class RunLayers:
 
     def _show_orientations(self) -> None:
         run = self._session.run
-        if run is None:
+        # Like the curves: it would take its place in the view before anybody wants to see it.
+        if run is None or not self._wants_orientations:
             return
         number = self.orientations.newest(self.shown) if self.board.pinned is None else self.shown
         self.orientations.show(number, run.box_size, run.pixel_size)
