@@ -29,10 +29,23 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PIP) -e ".[cpu,napari]" PyQt6 --group dev
 	@touch $@
 
-demo: $(STAMP)  ## refine the sample data and say where the maps are
+# On Linux without a display the demonstration runs in the shell, as with HEADLESS=1.
+ifeq ($(shell uname),Linux)
+ifeq ($(DISPLAY)$(WAYLAND_DISPLAY),)
+HEADLESS ?= 1
+endif
+endif
+
+demo: $(STAMP)  ## refine the sample data in napari; HEADLESS=1: in the shell, with a picture
 	@rm -rf $(DEMO)
+ifneq ($(filter-out 0,$(HEADLESS)),)
 	@$(BIN)/napari-blush refine sample_data/particles.star --reference sample_data/start_map.mrc \
 	  --mask sample_data/mask.mrc --particle-diameter 160 --initial-low-pass 40 --output $(DEMO)
+	@$(BIN)/napari-blush report $(DEMO) --output $(DEMO)/slices.png
+	@$(BIN)/napari-blush report $(DEMO)
+else
+	@$(BIN)/python -m napari_blush.plugin.demo --output $(DEMO)
+endif
 
 test: $(STAMP)  ## the whole test suite
 	@$(PYTEST)

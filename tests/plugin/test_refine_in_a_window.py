@@ -10,10 +10,12 @@ import pytest
 from napari_blush.io.mrc import read_map
 from napari_blush.io.run_settings import read_settings
 from napari_blush.plugin import run_folder_reader
+from napari_blush.plugin.demo import open_demo
 from napari_blush.plugin.layer_looks import TAG
 from napari_blush.plugin.presets import PRESETS
 from napari_blush.plugin.run_phase import RunPhase
 from napari_blush.plugin.run_reader import read_runs
+from napari_blush.plugin.sample_sets import CFTR
 from napari_blush.plugin.widgets.refine import RefineWidget
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
@@ -221,6 +223,15 @@ def test_every_sample_is_ready_to_start(dock) -> None:
         assert job.particles.is_file() and job.reference.is_file()
         assert not job.output.exists()
         assert enabled(dock) == {"start"}
+
+
+def test_the_demonstration_starts_by_itself(viewer, wait_until, tmp_path) -> None:
+    dock = open_demo(viewer, tmp_path / "demo")
+    wait_until(lambda: dock.controller is not None and dock.controller.phase is RunPhase.RUNNING)
+    assert dock.job().particles == CFTR.particles
+    assert dock.job().output == tmp_path / "demo"
+    dock.controls.buttons["cancel"].click()
+    wait_until(lambda: dock.controller.phase is RunPhase.CANCELLED)
 
 
 def test_the_command_line_asks_for_the_same(filled, tiny_files, tmp_path) -> None:
