@@ -30,7 +30,8 @@ THEME = os.environ.get("NAPARI_BLUSH_THEME", "dark")
 
 @pytest.fixture
 def viewer(application):
-    viewer = napari.Viewer()
+    # Software rendering takes its time for every pixel, and nobody looks.
+    viewer = napari.Viewer(show=bool(PICTURES))
     viewer.theme = THEME
     viewer.window.set_geometry(0, 0, *((1366, 768) if PICTURES else (560, 320)))
     yield viewer
@@ -115,6 +116,17 @@ def test_a_dropped_run_comes_back_and_is_continued(
     picture(viewer, application, "2_continued")
 
 
+def test_a_run_folder_opens_the_dock(viewer, wait_until, job) -> None:
+    folder = kept(job)
+    viewer.open(str(folder), plugin="napari-blush")
+    wait_until(lambda: "Refine" in " ".join(viewer.window.dock_widgets))
+    (dock,) = [one for one in viewer.window.dock_widgets.values() if type(one) is RefineWidget]
+    wait_until(lambda: dock.controller is not None)
+    wait_until(lambda: dock.controller.phase is RunPhase.FINISHED)
+    assert list(dock.controller.session.summaries) == [1, 2, 3]
+    assert dock.inputs.fields["output"].value() == folder
+
+
 def test_a_branch_from_the_dock(dock, viewer, application, wait_until, job, tmp_path) -> None:
     folder = kept(job)
     dock._life.open(folder)
@@ -157,6 +169,7 @@ def test_a_twin_runs_beside_its_run(dock, viewer, application, wait_until, job, 
     wait_until(lambda: twin.controller is not None)
     wait_until(lambda: twin.controller.phase is RunPhase.FINISHED, 60)
     assert dock.controller.phase is RunPhase.PAUSED
+    assert "Goes on from iteration 1 of run" in twin.offer.origin.text()
     source = read_source(tmp_path / "run-twin")
     assert source.branched_from == (tmp_path / "run", 1)
     assert twin.controller.session.summaries[1] == dock.controller.session.summaries[1]
@@ -166,6 +179,8 @@ def test_a_twin_runs_beside_its_run(dock, viewer, application, wait_until, job, 
     picture(viewer, application, "4_twin")
     dock.controls.buttons["resume"].click()
     wait_until(lambda: dock.controller.phase is RunPhase.FINISHED, 60)
+    here, there = (one.controller.session.resolution_history[3] for one in (twin, dock))
+    assert f"Iteration 3: {here:.2f} Å here, {there:.2f} Å in run" in twin.offer.origin.text()
     for run in ("run", "run-twin"):
         assert last_whole_iteration(tmp_path / run) == 2
 

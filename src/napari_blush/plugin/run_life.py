@@ -15,7 +15,7 @@ from napari_blush.plugin.layer_looks import TAG
 from napari_blush.plugin.loading import run_in_background
 from napari_blush.plugin.run_phase import RunPhase, is_busy
 from napari_blush.refine.going_on import FIXED_IN_A_BRANCH
-from napari_blush.session import RunStatus
+from napari_blush.session import RefinementSession, RunStatus
 
 _FINAL = "run_class001.mrc"
 _OTHER = {"blush": "smoothness"}
@@ -46,6 +46,7 @@ class RunLife:
         self.folder: Path | None = None
         self.branch_from: tuple[Path, int] | None = None
         self._before: RefinementSettings | None = None
+        self._beside: RefinementSession | None = None
         offer = dock.offer
         offer.continue_wanted.connect(self.go_on)
         offer.branch_wanted.connect(self.branch)
@@ -67,6 +68,9 @@ class RunLife:
         for name, slot in self._slots.items():
             self._session.events[name].disconnect(slot)
         self._viewer.layers.events.inserted.disconnect(self._layer_came)
+        if self._beside is not None:
+            self._beside.events.resolution_history.disconnect(self._compare)
+            self._session.events.resolution_history.disconnect(self._compare)
 
     def open(self, folder: Path) -> None:
         """Show a run folder, and fill in the dock with what its run was started with."""
@@ -172,6 +176,26 @@ class RunLife:
         settings = job.settings.model_copy(update={"regularizer": other})
         self._dock.open_twin(replace(job, settings=settings))
         self._viewer.canvas.grid.enabled = True
+
+    def compare_to(self, session: RefinementSession) -> None:
+        """Say from now on how far the run is beside the one of another session."""
+        self._beside = session
+        for one in (self._session, session):
+            one.events.resolution_history.connect(self._compare)
+
+    def _compare(self, *_: Any) -> None:
+        """Say both resolutions of the last iteration that both runs have."""
+        if self._beside is None or self.branch_from is None:
+            return
+        here, there = self._session.resolution_history, self._beside.resolution_history
+        both = here.keys() & there.keys()
+        folder, start = self.branch_from
+        if both and max(both) > start:
+            last = max(both)
+            self._dock.offer.show_origin(
+                f"Iteration {last}: {here[last]:.2f} Å here, {there[last]:.2f} Å in {folder.name}; "
+                f"one run until iteration {start}."
+            )
 
     def refresh(self, *_: Any) -> None:
         """Offer what can be done with the run that is shown."""

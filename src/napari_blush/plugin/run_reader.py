@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from napari import current_viewer  # type: ignore[import-untyped]
+from qtpy.QtCore import QTimer
+
 from napari_blush.errors import RunFolderError
 from napari_blush.io.run_state import last_whole_iteration
 from napari_blush.plugin import LayerTuple
@@ -17,6 +20,7 @@ _FILES = {
     "denoised2": "{stem}_half2_class001_denoised.mrc",
 }
 _FINAL = "run_class001.mrc"
+_DOCK = "RefineWidget"
 
 
 def read_runs(path: str | list[str]) -> list[LayerTuple]:
@@ -29,7 +33,19 @@ def read_runs(path: str | list[str]) -> list[LayerTuple]:
     """
     paths = [Path(one) for one in ([path] if isinstance(path, str) else path)]
     folders = [one if one.is_dir() else one.parent for one in paths]
-    return [layer for folder in folders for layer in run_layers(folder)]
+    layers = [layer for folder in folders for layer in run_layers(folder)]
+    offer_the_dock()
+    return layers
+
+
+def offer_the_dock() -> None:
+    """Open the dock that takes up the run whose layers are being added, where there is a window."""
+    viewer = current_viewer()
+    docks = {} if viewer is None else viewer.window.dock_widgets
+    if viewer is None or any(type(dock).__name__ == _DOCK for dock in docks.values()):
+        return
+    # In a later turn: the layers are there then.
+    QTimer.singleShot(0, lambda: viewer.window.add_plugin_dock_widget("napari-blush", "Refine"))
 
 
 def run_layers(folder: Path) -> list[LayerTuple]:

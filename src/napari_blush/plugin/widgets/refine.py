@@ -68,6 +68,9 @@ class RefineWidget(QWidget):
         A run to start as soon as can be: the dock is that of a twin.
     """
 
+    original: "RefineWidget | None" = None
+    """The dock whose run this one's is a twin of."""
+
     def __init__(
         self,
         napari_viewer: Any,
@@ -84,7 +87,6 @@ class RefineWidget(QWidget):
         self._life: Any = None
         self._first_job = first_job
         self.twins: list[RefineWidget] = []
-        self.original: RefineWidget | None = None
         self.controller: Any = None
         self.inputs = RefinementInputs(lambda: list(viewer.layers), self)
         self.form: SettingsForm[RefinementSettings] = SettingsForm(
@@ -312,6 +314,7 @@ class RefineWidget(QWidget):
         """Show the run that this one is a twin of in its plots, and the other way round."""
         self._view.compare_with("first run", original.controller.session)
         original.compare_with("twin", self.controller.session)
+        self._life.compare_to(original.controller.session)
 
     def compare_with(self, name: str, other: Any) -> None:
         """Show the run of another session in the plots of this one, under a short name."""
