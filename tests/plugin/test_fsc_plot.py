@@ -60,6 +60,7 @@ def test_the_cutoff_stands_at_its_resolution(plot) -> None:
     plot.show_history({1: of_iteration(0.5)}, Limits(cutoff=4))
     assert plot.cutoff.isVisible()
     assert plot.cutoff.value() == pytest.approx(4 / (N * VOXEL))
+    assert plot.cutoff.label.toPlainText() == "cut-off"
     plot.show_history({1: of_iteration(0.5)})
     assert not plot.cutoff.isVisible()
 

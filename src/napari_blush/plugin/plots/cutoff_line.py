@@ -77,8 +77,8 @@ class CutoffLine(pg.InfiniteLine):  # type: ignore[misc]
             return
         self.setBounds((of.step * LEAST_CUTOFF, of.step * of.n_shells))
         self.setValue(self.shell * of.step)
+        self.show()  # before it is written on: a hidden line keeps its old words
         self._redraw()
-        self.show()
 
     def let_drag(self, allowed: bool) -> None:
         """Follow the mouse, or not."""
