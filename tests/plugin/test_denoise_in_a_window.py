@@ -202,3 +202,16 @@ def test_layers_that_are_no_maps_are_not_offered(dock, viewer, layers) -> None:
         viewer.layers.remove(layer)
     assert not dock.start.isEnabled()
     assert not dock.preview.isEnabled()
+
+
+def test_a_dock_that_is_taken_away_leaves_nothing(dock, viewer, layers, wait_until) -> None:
+    dock.form.editors["batch_size"].set_value("1")
+    dock.form.editors["stride"].set_value("2")
+    dock.start.click()
+    wait_until(lambda: dock.jobs.bar.value() > 0)
+    viewer.window.remove_dock_widget(dock)
+    wait_until(lambda: not dock.is_busy)
+    assert dock._on_click not in viewer.mouse_drag_callbacks
+    viewer.add_image(np.zeros((8, 8, 8)), name="later")
+    assert "later" not in [layer.name for layer in dock.layer.offered()]
+    assert len(viewer.layers) == 3

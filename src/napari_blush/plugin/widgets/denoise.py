@@ -3,7 +3,6 @@
 from collections.abc import Generator, Sequence
 from typing import Any
 
-from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import (
     QCheckBox,
     QGridLayout,
@@ -20,6 +19,7 @@ from napari_blush.errors import BlushError
 from napari_blush.plugin.loading import load_in_background
 from napari_blush.plugin.preferences import current_preferences
 from napari_blush.plugin.widgets.denoised_layers import DenoisedLayers, Source
+from napari_blush.plugin.widgets.farewell import Farewell
 from napari_blush.plugin.widgets.job_bar import JobBar
 from napari_blush.plugin.widgets.labelled_slider import LabelledSlider
 from napari_blush.plugin.widgets.layer_choice import LayerChoice, common_grid, is_map
@@ -75,6 +75,7 @@ class DenoiseWidget(QWidget):
         self._connect()
         self.jobs.say("Loading PyTorch…")
         self._loader = load_in_background(["denoise_job"], self._loaded, self.jobs.say)
+        self._farewell = Farewell(self, lambda: True, self.leave, self._let_go)
         self._refresh()
 
     @property
@@ -130,16 +131,19 @@ class DenoiseWidget(QWidget):
         """Stop within a batch of blocks; no layer is made."""
         self.jobs.press_cancel()
 
-    def closeEvent(self, event: QCloseEvent | None) -> None:
-        """Stop with the dock."""
+    def leave(self) -> None:
+        """Stop with the dock; the layers stay."""
         self._loader.quit()
         self.jobs.press_cancel()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Hear no more of the viewer."""
         self.made.leave()
         if self._on_click in self._viewer.mouse_drag_callbacks:
             self._viewer.mouse_drag_callbacks.remove(self._on_click)
         for choice in (self.layer, self.other_half, self.mask_layer):
             choice.leave()
-        super().closeEvent(event)
 
     def _asked(self) -> tuple[list[Source], Any] | None:
         """Return the chosen maps and what is asked of them; say what is wrong with None."""

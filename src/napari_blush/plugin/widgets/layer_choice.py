@@ -38,6 +38,7 @@ class LayerChoice(QComboBox):
         super().__init__(parent)
         self._layers, self._wanted, self._nothing = layers, wanted, nothing
         self._offered: list[Any] = []
+        self._has_left = False
         # A long name must not widen the dock.
         self.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.setMinimumContentsLength(8)
@@ -77,7 +78,10 @@ class LayerChoice(QComboBox):
                 self.setCurrentIndex(index)
 
     def leave(self) -> None:
-        """Stop following the viewer."""
+        """Stop following the viewer; may be called again."""
+        if self._has_left:
+            return
+        self._has_left = True
         for name in _EVENTS:
             getattr(self._layers.events, name).disconnect(self._list)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from napari.utils.theme import get_theme  # type: ignore[import-untyped]
-from qtpy.QtGui import QCloseEvent
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFileDialog,
@@ -23,6 +22,7 @@ from napari_blush.errors import BlushError, SettingsError
 from napari_blush.plugin.loading import load_in_background
 from napari_blush.plugin.plots.named_curves import NamedCurves
 from napari_blush.plugin.preferences import current_preferences
+from napari_blush.plugin.widgets.farewell import Farewell
 from napari_blush.plugin.widgets.job_bar import JobBar
 from napari_blush.plugin.widgets.labelled_slider import LabelledSlider
 from napari_blush.plugin.widgets.layer_choice import LayerChoice, common_grid, is_map
@@ -61,7 +61,7 @@ class ValidateWidget(QWidget):
         self._layers: ValidationLayers | None = None
         self._first: Any = None
         self._local: Any = None
-        self._waiting = ""
+        self._waiting, self._has_left = "", False
         self.half1 = LayerChoice(viewer.layers, is_map)
         self.half2 = LayerChoice(viewer.layers, is_map)
         self.mask_layer = LayerChoice(viewer.layers, is_map, nothing="automatic")
@@ -87,6 +87,7 @@ class ValidateWidget(QWidget):
         self.jobs.say("Loading PyTorch…")
         modules = ["validation_job", "local_resolution_surface"]
         self._loader = load_in_background(modules, self._loaded, self.jobs.say)
+        self._farewell = Farewell(self, lambda: True, self.leave, self._let_go)
         self._refresh()
 
     @property
@@ -158,14 +159,19 @@ class ValidateWidget(QWidget):
 
         self.jobs.start(steps, partial(self._show_surface, layers), "Drawing the surface…")
 
-    def closeEvent(self, event: QCloseEvent | None) -> None:
-        """Stop with the dock."""
+    def leave(self) -> None:
+        """Stop with the dock; the layers stay."""
         self._loader.quit()
         self.jobs.press_cancel()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Hear no more of the viewer."""
         for choice in (self.half1, self.half2, self.mask_layer):
             choice.leave()
-        self._viewer.events.theme.disconnect(self._use_theme)
-        super().closeEvent(event)
+        if not self._has_left:
+            self._has_left = True
+            self._viewer.events.theme.disconnect(self._use_theme)
 
     def _current_job(self) -> Any | None:
         """Return the job of what is chosen, the last one where it is the same."""
