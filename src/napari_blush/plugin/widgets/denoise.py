@@ -91,14 +91,17 @@ class DenoiseWidget(QWidget):
         sources, request = asked
         job = self._engine.DenoiseJob(request)
         self.recycle.set_most(request.n_recycles, request.n_recycles)
+        shown = self._shown()
 
         def steps() -> Generator[Any, None, Any]:
-            return (yield from job.whole())
+            found = yield from job.whole()
+            return found, [one.blended(*shown) for one in found.maps]
 
-        def done(found: Any) -> None:
+        def done(result: Any) -> None:
+            found, blends = result
             self.jobs.say(_summary("Denoised", found))
-            self.made.show(*self._shown())  # what is set by now
-            self.made.add(sources, found)
+            self.made.ask(*self._shown())  # what is set by now
+            self.made.add(sources, found, blends, shown)
 
         self.jobs.start(steps, done, f"Denoising {' and '.join(s.name for s in sources)}…")
 
@@ -123,6 +126,7 @@ class DenoiseWidget(QWidget):
 
         def done(found: Any) -> None:
             self.jobs.say(_summary("Preview", found))
+            self.made.ask(*self._shown())
             self.made.add_part(sources[0], found)
 
         self.jobs.start(steps, done, "Denoising a small box…")
@@ -138,7 +142,8 @@ class DenoiseWidget(QWidget):
         self._let_go()
 
     def _let_go(self) -> None:
-        """Hear no more of the viewer."""
+        """Hear no more of the viewer, and free what was kept for a second look."""
+        self._job = None
         self.made.leave()
         if self._on_click in self._viewer.mouse_drag_callbacks:
             self._viewer.mouse_drag_callbacks.remove(self._on_click)

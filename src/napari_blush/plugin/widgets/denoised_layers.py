@@ -14,6 +14,9 @@ from napari_blush.plugin.loading import run_in_background
 from napari_blush.plugin.preferences import DIFFERENCE_COLORS, current_preferences
 from napari_blush.plugin.worker import StepWorker
 
+Asked = tuple[float, int]
+"""Strength and recycle."""
+
 _FRAME = "#ffb000"
 
 
@@ -48,23 +51,36 @@ class DenoisedLayers:
         self._viewer, self._failed = viewer, failed
         self._shown: list[_Shown] = []
         self._preview: Any | None = None
-        self._asked = (1.0, 0)
+        self._asked: Asked = (1.0, 0)
         self._blender: StepWorker | None = None
         self._is_stale = False
         self._is_open = True
 
-    def add(self, sources: list[Source], found: Any) -> None:
-        """Show maps that were denoised whole, in new layers."""
+    def add(self, sources: list[Source], found: Any, blends: list[Any], asked: Asked) -> None:
+        """Show maps that were denoised whole, in new layers.
+
+        Parameters
+        ----------
+        sources : list of Source
+        found : ``denoise_job.DenoisedMaps``
+        blends : list of (mixed, change)
+            Blended as ``asked``, where there was time for it.
+        asked : (strength, recycle)
+        """
         # In a turn of its own: nothing else may change the layers before the canvas is drawn.
-        QTimer.singleShot(0, partial(self._add, sources, found))
+        QTimer.singleShot(0, partial(self._add, sources, found, blends, asked))
 
     def add_part(self, source: Source, found: Any) -> None:
         """Show a part, in the one layer that there is for parts."""
         QTimer.singleShot(0, partial(self._add_part, source, found))
 
+    def ask(self, strength: float, recycle: int) -> None:
+        """Take what is shown next at a strength and a recycle."""
+        self._asked = (strength, recycle)
+
     def show(self, strength: float, recycle: int) -> None:
         """Blend what is shown anew; of many calls in a row the last counts."""
-        self._asked = (strength, recycle)
+        self.ask(strength, recycle)
         if self._blender is not None:
             self._is_stale = True
             return
@@ -79,15 +95,15 @@ class DenoisedLayers:
         self._is_open = False
         self._shown = []
 
-    def _add(self, sources: list[Source], found: Any) -> None:
+    def _add(self, sources: list[Source], found: Any, blends: list[Any], asked: Asked) -> None:
         if not self._is_open:
             return
         self._shown = [one for one in self._shown if one.denoised is self._preview]
         if self._preview is not None and self._preview in self._viewer.layers:
             self._preview.visible = False
         difference = DIFFERENCE_COLORS[current_preferences().difference_color]
-        for number, (source, one) in enumerate(zip(sources, found.maps, strict=True)):
-            mixed, change = one.blended(*self._asked)
+        each = zip(sources, found.maps, blends, strict=True)
+        for number, (source, one, (mixed, change)) in enumerate(each):
             metadata = {"weights": found.weights, "source": source.name}
             denoised = self._viewer.add_image(
                 mixed,
@@ -113,6 +129,8 @@ class DenoisedLayers:
                 metadata=dict(metadata),
             )
             self._shown.append(_Shown(one, denoised, different))
+        if asked != self._asked:
+            self.show(*self._asked)
 
     def _add_part(self, source: Source, found: Any) -> None:
         if not self._is_open:

@@ -166,7 +166,8 @@ class ValidateWidget(QWidget):
         self._let_go()
 
     def _let_go(self) -> None:
-        """Hear no more of the viewer."""
+        """Hear no more of the viewer, and free what was found."""
+        self._job = self._local = self._layers = None
         for choice in (self.half1, self.half2, self.mask_layer):
             choice.leave()
         if not self._has_left:
