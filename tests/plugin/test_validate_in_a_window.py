@@ -107,7 +107,6 @@ def test_a_surface_is_coloured_by_local_resolution(
     assert np.abs(surface.vertex_values - nearest).mean() < 0.5
     before = len(surface.vertices)
     dock.contour.set_value(40)
-    dock.contour.slider.sliderReleased.emit()
     wait_until(lambda: len(surface.vertices) != before and not dock.is_busy)
     assert sum(layer.name == name for layer in viewer.layers) == 1
 

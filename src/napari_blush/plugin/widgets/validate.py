@@ -1,12 +1,13 @@
 """The dock that judges a pair of half-maps: one button for each judgment."""
 
 import re
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from napari.utils.theme import get_theme  # type: ignore[import-untyped]
+from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QFileDialog,
@@ -39,6 +40,7 @@ from napari_blush.plugin.widgets.weights_choice import WeightsChoice
 MODELS = "Atomic models (*.pdb *.cif *.ent *.pdb.gz *.cif.gz *.ent.gz)"
 _FIRST_HALF = re.compile(r"(half[\s_-]*(?:map)?[\s_-]*)1(?!\d)", re.IGNORECASE)
 _DUST_VOXELS = 5
+_REDRAW_AFTER_MS = 250
 _CONTOURS = (1, 50, 10)
 """Tenths of a per cent of the voxels that a surface encloses: least, most, first."""
 
@@ -80,6 +82,9 @@ class ValidateWidget(QWidget):
         self.contour = LabelledSlider("Contour", *_CONTOURS, "{} ‰", self)
         self.dust = QDoubleSpinBox()
         self._surface_page = QWidget()
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(_REDRAW_AFTER_MS)
         self._lay_out()
         self._connect()
         self._use_theme()
@@ -140,7 +145,10 @@ class ValidateWidget(QWidget):
     def redraw_surface(self) -> None:
         """Draw the surface at the contour that is set, without what is dust."""
         finding, layers, engine = self._local, self._layers, self._surfaces
-        if finding is None or layers is None or self.is_busy:
+        if finding is None or layers is None:
+            return
+        if self.is_busy:
+            self._soon.start()
             return
         given = self._job.given
         fraction, dust = self.contour.value() / 1000, self.dust.value()
@@ -215,22 +223,12 @@ class ValidateWidget(QWidget):
             layers.show_maps(finding.maps, finding.limits)
         if finding.limits is not None and layers is self._layers:
             self._local = finding
-            self._later(self.redraw_surface)
+            self._soon.start()
 
     def _show_surface(self, layers: ValidationLayers, found: Any) -> None:
         low, high = layers.show_surface(found)
         hidden = f" {found.n_hidden} blobs of dust are hidden." if found.n_hidden else ""
         self.jobs.say(f"Colors from {low:.1f} Å (blue) to {high:.1f} Å (red).{hidden}")
-
-    def _later(self, action: Callable[[], None]) -> None:
-        """Do something when the job that is under way is over."""
-
-        def then() -> None:
-            if not self.is_busy:
-                self.jobs.changed.disconnect(then)
-                action()
-
-        self.jobs.changed.connect(then)
 
     def _lay_out(self) -> None:
         page = QWidget()
@@ -296,8 +294,9 @@ class ValidateWidget(QWidget):
             choice.changed.connect(self._refresh)
         self.model.changed.connect(self._refresh)
         self.jobs.changed.connect(self._refresh)
-        self.contour.slider.sliderReleased.connect(lambda: self.redraw_surface())
-        self.dust.editingFinished.connect(lambda: self.redraw_surface())
+        self._soon.timeout.connect(lambda: self.redraw_surface())
+        self.contour.changed.connect(lambda: self._soon.start())
+        self.dust.valueChanged.connect(lambda _: self._soon.start())
         self._viewer.events.theme.connect(self._use_theme)
 
     def _choose_pair(self) -> None:
