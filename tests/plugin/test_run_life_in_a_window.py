@@ -169,7 +169,7 @@ def test_a_twin_runs_beside_its_run(dock, viewer, application, wait_until, job, 
     wait_until(lambda: twin.controller is not None)
     wait_until(lambda: twin.controller.phase is RunPhase.FINISHED, 60)
     assert dock.controller.phase is RunPhase.PAUSED
-    assert "Goes on from iteration 1 of run" in twin.offer.origin.text()
+    assert "Went on from iteration 1 of run" in twin.offer.origin.text()
     source = read_source(tmp_path / "run-twin")
     assert source.branched_from == (tmp_path / "run", 1)
     assert twin.controller.session.summaries[1] == dock.controller.session.summaries[1]

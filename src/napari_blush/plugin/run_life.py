@@ -90,6 +90,9 @@ class RunLife:
     def began(self, job: JobDescription) -> None:
         """Know the folder of a run that was started."""
         self.folder = job.output
+        if job.branch_from is not None:
+            folder, iteration = job.branch_from
+            self._dock.offer.show_origin(f"Went on from iteration {iteration} of {folder.name}.")
         self.refresh()
 
     def entered(self, job: JobDescription) -> JobDescription:
@@ -207,7 +210,7 @@ class RunLife:
         phase = self._dock.controller.phase
         settings = self._dock.entered_settings()
         offer.show_run(
-            f"{folder.name}: {len(whole)} whole iterations, the last is {whole[-1]}.",
+            f"{folder.name}: whole until iteration {whole[-1]}.",
             (whole[0], whole[-1]),
             "smoothness" if settings is None else other_regularizer(settings),
             can_continue=phase in _UNFINISHED,

@@ -27,7 +27,7 @@ class RunOffer(QWidget):
         self.about = QLabel()
         self.about.setWordWrap(True)
         self.iteration = QSpinBox()
-        self.iteration.setPrefix("iteration ")
+        self.iteration.setPrefix("it. ")
         self.iteration.setToolTip("The iteration that a branch or a twin goes on from")
         self.go_on = QPushButton("Continue")
         self.go_on.setToolTip("Go on with this run from its last whole iteration")
