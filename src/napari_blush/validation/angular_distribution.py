@@ -201,10 +201,11 @@ def pose_certainty(
 
 
 def trend_check(average_p_max: list[float]) -> Check | None:
-    """Judge p_max over the iterations of a run; None for fewer than three.
+    """Judge p_max over iterations of the same sampling; None for fewer than three.
 
-    Each step of the sampling halves p_max for a while; a last value far below the highest of the
-    second half of the run says that it lost what it had.
+    A finer sampling shares the posterior among more poses, so that only iterations that searched
+    alike can be compared; a last value far below the highest of their second half says that the
+    run lost what it had.
     """
     if len(average_p_max) < 3:
         return None
