@@ -6,14 +6,19 @@ from pathlib import Path
 
 import pytest
 from napari.components import ViewerModel
-from qtpy.QtCore import QPoint, QPointF, Qt
+from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
+from qtpy.QtGui import QMouseEvent
 from qtpy.QtTest import QTest
+from qtpy.QtWidgets import QApplication
 
 from napari_blush.plugin.run_phase import RunPhase
 from napari_blush.plugin.widgets.refine import RefineWidget
 
 PICTURES = os.environ.get("NAPARI_BLUSH_PICTURES")
 """Folder to leave screenshots in, to be looked at."""
+
+_BETWEEN_MOVES = 15
+"""Milliseconds: the plots hear of a hundred moves a second at most."""
 
 
 @pytest.fixture
@@ -60,6 +65,17 @@ def place(figure, x: float, y: float, strip: int = 0) -> QPoint:
     return figure.mapFromScene(figure.strips[strip].vb.mapViewToScene(QPointF(x, y)))
 
 
+def mouse(figure, kind: QEvent.Type, place: QPoint, *, held: bool = True) -> None:
+    """Send what a mouse would, wherever the window has scrolled to."""
+    is_move = kind == QEvent.Type.MouseMove
+    left, none = Qt.MouseButton.LeftButton, Qt.MouseButton.NoButton
+    target, point = figure.viewport(), QPointF(place)
+    everywhere = QPointF(target.mapToGlobal(place))
+    pressed, changed = left if held else none, none if is_move else left
+    no_key = Qt.KeyboardModifier.NoModifier
+    QApplication.sendEvent(target, QMouseEvent(kind, point, everywhere, changed, pressed, no_key))
+
+
 def test_the_cutoff_is_dragged_and_iterations_are_clicked(running, application, wait_until) -> None:
     dock, plots, session = running, running._view.plots, running.controller.session
     wait_until(lambda: plots.fsc.cutoff.isVisible())
@@ -69,13 +85,13 @@ def test_the_cutoff_is_dragged_and_iterations_are_clicked(running, application, 
     wanted = automatic + 2
     of = plots.fsc._of_shown()
     start, end = (place(plots.fsc, shell * of.step, 0.2) for shell in (automatic, wanted))
-    target = plots.fsc.viewport()
-    QTest.mouseMove(target, start)
-    QTest.mousePress(target, Qt.MouseButton.LeftButton, pos=start)
-    for part in range(1, 6):
-        QTest.mouseMove(target, start + (end - start) * part / 5)
-        application.processEvents()
-    QTest.mouseRelease(target, Qt.MouseButton.LeftButton, pos=end)
+    way = [start + (end - start) * part / 5 for part in range(6)]
+    mouse(plots.fsc, QEvent.Type.MouseMove, start, held=False)
+    mouse(plots.fsc, QEvent.Type.MouseButtonPress, start)
+    for point in way:
+        QTest.qWait(_BETWEEN_MOVES)
+        mouse(plots.fsc, QEvent.Type.MouseMove, point)
+    mouse(plots.fsc, QEvent.Type.MouseButtonRelease, end, held=False)
     application.processEvents()
     assert plots.fsc.cutoff.shell == wanted
     assert plots.fsc.cutoff.is_unsafe
