@@ -80,14 +80,17 @@ def bind_keys(viewer: Any) -> None:
         viewer.bind_key(key, _held(role), overwrite=True)
 
 
-def _held(role: str) -> Callable[[Any], Generator[None, None, None]]:
-    def hold(viewer: Any) -> Generator[None, None, None]:
-        flip = Flip(viewer)
-        flip.show(role)
-        yield  # until the key is let go
-        flip.put_back()
+def _held(role: str) -> Callable[[Any], Any]:
+    # napari lets a generator wait for the release of the key only if its function is plainly one,
+    # which it would not be inside a wrapper that checks types; a lambda is left unwrapped.
+    return lambda viewer: (yield from _hold(viewer, role))
 
-    return hold
+
+def _hold(viewer: Any, role: str) -> Generator[None, None, None]:
+    flip = Flip(viewer)
+    flip.show(role)
+    yield  # until the key is let go
+    flip.put_back()
 
 
 def _by_run(layers: Any) -> dict[str, dict[str, Any]]:
