@@ -34,7 +34,11 @@ def main() -> None:
     server = virtual_display()
     try:
         with tempfile.TemporaryDirectory() as temporary:
-            take(options.output, options.theme, Path(temporary) / "run001")
+            output = options.output.absolute()
+            # The dock says where the maps are; that should not be a folder of this computer.
+            os.chdir(temporary)
+            take(output, options.theme, Path("demo_output"))
+            os.chdir(REPOSITORY)
     finally:
         if server is not None:
             server.terminate()
@@ -85,7 +89,7 @@ def take(output: Path, theme: str, run: Path) -> None:
     wait(lambda: False, SETTLED)
     # CFTR stands upright, seen from its side; z is the first axis.
     viewer.camera.set_view_direction(view_direction=(0, 1, 0), up_direction=(-1, 0, 0))
-    viewer.camera.zoom *= 1.7
+    viewer.camera.zoom *= 1.5
     area = next(area for area in dock.findChildren(QScrollArea) if area.parent() is dock)
     area.verticalScrollBar().setValue(dock.controls.y())
     wait(lambda: False, SETTLED)
