@@ -12,7 +12,7 @@ from napari_blush.numerics.masks import soft_sphere
 from napari_blush.plugin import show_local_resolution
 from napari_blush.plugin.widgets.validate import ValidateWidget
 from napari_blush.validation.half_map_checks import half_map_report
-from napari_blush.validation.local_resolution import local_resolution
+from napari_blush.validation.local_resolution import LocalOptions, local_resolution
 from napari_blush.validation.resolution import resolution_report
 
 N, VOXEL = 40, 3.0
@@ -91,7 +91,8 @@ def test_a_surface_is_coloured_by_local_resolution(
     name = "surface by local resolution · run_half1_class001_unfil"
     wait_until(lambda: name in viewer.layers and not dock.is_busy)
     whole = resolution_report(*halves, VOXEL)
-    expected = local_resolution(*halves, VOXEL, whole.resolution, whole.mask)
+    asked = LocalOptions(step=3)  # as 'validate' does
+    expected = local_resolution(*halves, VOXEL, whole.resolution, whole.mask, asked)
     shown = viewer.layers["local resolution (Å) · run_half1_class001_unfil"]
     assert np.allclose(shown.data, expected.resolution.numpy(), atol=1e-4)
     surface = viewer.layers[name]

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from napari_blush.conventions import FSC_AGAINST_TRUTH, FSC_GOLD_STANDARD
+from napari_blush.data_model.validation_settings import ValidationSettings
 from napari_blush.denoiser.weights import KnownWeights, known_weights, load_denoiser
 from napari_blush.errors import RunFolderError, SettingsError
 from napari_blush.io.atomic import write_bytes
@@ -30,6 +31,7 @@ from napari_blush.validation.directional import directional_report
 from napari_blush.validation.half_map_checks import HalfMapReport, half_map_report
 from napari_blush.validation.lights import Check
 from napari_blush.validation.local_resolution import (
+    LocalOptions,
     LocalResolution,
     local_resolution_steps,
     locally_filtered,
@@ -197,7 +199,8 @@ class ValidationJob:
         size = self.given.voxel_size
         place = chosen_device(self._device, SettingsError)
         half1, half2 = (half.to(place) for half in self._volumes)
-        steps = local_resolution_steps(half1, half2, size, report.resolution, report.mask)
+        asked = LocalOptions(step=ValidationSettings().step)
+        steps = local_resolution_steps(half1, half2, size, report.resolution, report.mask, asked)
         found: LocalResolution
         with closing(steps):
             while True:
