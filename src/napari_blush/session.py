@@ -194,6 +194,11 @@ class RefinementSession:
     result: RefinementResult | None = None
     steering: Steering = field(default_factory=Steering)
 
+    @property
+    def last_words(self) -> tuple[str, ...]:
+        """The last warning: why a run failed."""
+        return tuple(message.text for message in self.messages if message.warning)[-1:]
+
     def apply(self, event: SessionEvent) -> None:
         """Fold an event into the fields, then tell what has changed."""
         changes = self._changes(event)

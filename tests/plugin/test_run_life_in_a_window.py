@@ -208,6 +208,7 @@ def test_a_crash_is_told_and_can_be_gone_on_from(
     told = dock.log.toPlainText()
     assert "shapes cannot be multiplied" in told
     assert "go on from there" in told
+    assert "shapes cannot be multiplied" in dock.controls.state.text()
     wait_until(lambda: shown(dock, "go_on"))
     picture(viewer, application, "5_failed")
     dock.offer.go_on.click()
@@ -260,6 +261,8 @@ def test_everything_can_be_steered_and_waits_in_sight(
     dock._show_memory()
     assert "GB in use" in dock.controls.memory.text()
     picture(viewer, application, "7_steering")
+    if PICTURES:
+        panel.grab().save(str(Path(PICTURES) / f"8_panel_{THEME}.png"))
     dock.controls.buttons["step"].click()
     wait_until(lambda: len(dock.controller.session.summaries) == 2, 60)
     assert "From the next iteration" not in panel.state.text()

@@ -67,7 +67,7 @@ _WORDS = {
     RunPhase.CANCELLING: "Cancelling after this batch of particles…",
     RunPhase.FINISHED: "Finished",
     RunPhase.CANCELLED: "Cancelled; whole iterations are kept",
-    RunPhase.FAILED: "Failed; whole iterations are kept",
+    RunPhase.FAILED: "Failed",
 }
 
 

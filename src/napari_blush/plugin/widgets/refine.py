@@ -351,6 +351,9 @@ class RefineWidget(QWidget):
             self.command.clear()
         self.report.set_folder(self.inputs.fields["output"].value())
         waiting = problem if not is_busy(self._phase) else ""
+        if self._phase is RunPhase.FAILED:
+            # What went wrong is not to be looked for.
+            waiting = " ".join([*self.controller.session.last_words, problem])
         self.controls.show_phase(self._phase, can_start=not problem, detail=waiting)
         if is_busy(self._phase) and not self.form.problems():
             self.steering.show_wanted(self.form.value())
