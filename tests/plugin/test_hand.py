@@ -3,8 +3,10 @@
 import pytest
 import torch
 from napari.components import ViewerModel
+from napari.layers import Image
+from napari.layers._source import Source
 
-from napari_blush.plugin.hand import show_right_handed
+from napari_blush.plugin.hand import show_first_map_right_handed, show_right_handed
 from napari_blush.plugin.layers import LayerBoard
 
 VOLUME = torch.zeros(4, 4, 4)
@@ -33,6 +35,19 @@ def test_a_fresh_viewer_shows_maps_in_a_mirror_until_the_first_layer() -> None:
     viewer.scene.camera.orientation = ("towards", "down", "right")  # a person wants it so
     board.show("half2", VOLUME, 2.0)
     assert not is_right_handed(viewer)
+
+
+def test_a_map_that_was_read_counts_as_the_first() -> None:
+    viewer = ViewerModel()
+    show_first_map_right_handed(viewer)
+    assert is_right_handed(viewer)
+    read = Image(VOLUME.numpy())
+    read._set_source(Source(reader_plugin="napari-blush"))
+    viewer.add_layer(read)
+    viewer.scene.camera.orientation = ("towards", "down", "right")
+    show_first_map_right_handed(viewer)
+    assert not is_right_handed(viewer)
+    show_first_map_right_handed(None)  # no window, nothing to turn
 
 
 @pytest.mark.parametrize("depth", ["towards", "away"])

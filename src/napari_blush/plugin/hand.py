@@ -7,7 +7,28 @@ a view that napari calls right-handed a map is seen in a mirror, and its helices
 
 from typing import Any
 
+from napari_blush.plugin.layer_looks import TAG
+
 _OPPOSITE = {"towards": "away", "away": "towards"}
+_PLUGIN = "napari-blush"
+
+
+def show_first_map_right_handed(viewer: Any) -> None:
+    """Make the view right-handed before the first layer of ours; later a person may change it.
+
+    Parameters
+    ----------
+    viewer : napari viewer or viewer model, or None
+        None where there is no window.
+    """
+    if viewer is not None and not any(_is_ours(layer) for layer in viewer.layers):
+        show_right_handed(viewer)
+
+
+def _is_ours(layer: Any) -> bool:
+    source = layer.source
+    was_read = source.reader_plugin == _PLUGIN or _PLUGIN in (source.sample or ())
+    return TAG in layer.metadata or was_read
 
 
 def show_right_handed(viewer: Any) -> None:

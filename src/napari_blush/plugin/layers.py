@@ -18,7 +18,7 @@ from torch import Tensor
 
 from napari_blush.data_model.half_maps import HalfMaps
 from napari_blush.data_model.results import IterationResult
-from napari_blush.plugin.hand import show_right_handed
+from napari_blush.plugin.hand import show_first_map_right_handed
 from napari_blush.plugin.iteration_store import ITERATION_FILES, IterationStore
 from napari_blush.plugin.layer_looks import (
     TAG,
@@ -87,8 +87,7 @@ def add_quietly(viewer: Any, layer: Any) -> None:
 
     With the first of ours the view becomes right-handed.
     """
-    if not any(TAG in other.metadata for other in viewer.layers):
-        show_right_handed(viewer)
+    show_first_map_right_handed(viewer)
     selected = set(viewer.layers.selection)
     viewer.add_layer(layer)
     layer.locked = True

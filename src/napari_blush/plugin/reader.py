@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from napari import current_viewer  # type: ignore[import-untyped]
 
 from napari_blush.data_model.particles import Particles
 from napari_blush.errors import BlushError
@@ -13,6 +14,7 @@ from napari_blush.io.mrc import MrcStack, read_map
 from napari_blush.io.mrc_header import read_header
 from napari_blush.io.star import pose_columns, read_particles
 from napari_blush.plugin import LayerTuple
+from napari_blush.plugin.hand import show_first_map_right_handed
 from napari_blush.plugin.input_checks import names_images
 from napari_blush.plugin.layer_looks import map_arguments
 
@@ -68,7 +70,8 @@ def can_read_maps(path: str | list[str]) -> bool:
 
 
 def read_maps(path: str | list[str]) -> list[LayerTuple]:
-    """Read maps and image stacks, a layer each."""
+    """Read maps and image stacks, a layer each; the view is not to show maps in a mirror."""
+    show_first_map_right_handed(current_viewer())
     return [
         map_layer(one) if _is_map(one) else stack_layer(one) for one in map(Path, _listed(path))
     ]

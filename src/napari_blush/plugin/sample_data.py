@@ -7,6 +7,7 @@ layers of unlike units in none.
 from napari import current_viewer  # type: ignore[import-untyped]
 
 from napari_blush.plugin import LayerTuple
+from napari_blush.plugin.hand import show_first_map_right_handed
 from napari_blush.plugin.reader import map_layer, particle_layers
 from napari_blush.plugin.sample_sets import CFTR, HALF_MAPS, SampleSet
 
@@ -45,5 +46,6 @@ def _mask_of(chosen: SampleSet) -> LayerTuple:
 def _show_volumes() -> None:
     """Turn an empty viewer to three dimensions, so that a map is not first seen as a slice."""
     viewer = current_viewer()
+    show_first_map_right_handed(viewer)
     if viewer is not None and not len(viewer.layers):
         viewer.dims.ndisplay = 3
