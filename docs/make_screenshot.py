@@ -20,8 +20,6 @@ LONGEST = 1200.0
 SETTLED = 3.0
 """Seconds for layers and curves to be drawn after the last iteration."""
 
-COLORS = 256
-
 
 def main() -> None:
     """Run, look, and write the picture."""
@@ -101,11 +99,11 @@ def take(output: Path, theme: str, run: Path) -> None:
 
 
 def shrink(path: Path) -> None:
-    """Write a picture again with a palette, which a window hardly shows."""
+    """Write a picture again without transparency and packed well; a palette would cost hues."""
     from PIL import Image  # noqa: PLC0415  comes with napari
 
     with Image.open(path) as picture:
-        small = picture.convert("RGB").quantize(COLORS)
+        small = picture.convert("RGB")
     small.save(path, optimize=True)
 
 
