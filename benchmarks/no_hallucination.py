@@ -27,6 +27,7 @@ from measuring.tables import Row, markdown, write_table
 
 from napari_blush.io.mrc import read_map
 from napari_blush.numerics.correlation import fourier_shell_correlation, resolution_at
+from napari_blush.numerics.point_group import symmetry_operators
 
 Images = npt.NDArray[np.float32]
 MASK_REACH = 3  # shells over which a mask carries correlation
@@ -164,7 +165,7 @@ def row(
         "largest": float(between[beyond].max()),
         "truth beyond, mean": float(with_truth[beyond].mean()),
         "largest with truth": float(with_truth[beyond].max()),
-        "spread by chance": chance(mask, beyond),
+        "spread by chance": chance(mask, beyond) * len(symmetry_operators(data.symmetry)) ** 0.5,
         "start map within its limit": float(with_start[inside].mean()),
         "iterations": len(run.iterations),
         "CPU s": run.usage.cpu_seconds,
