@@ -30,8 +30,6 @@ from napari_blush.denoiser.weights import load_denoiser
 from napari_blush.errors import SettingsError
 from napari_blush.numerics.correlation import fourier_shell_correlation
 from napari_blush.numerics.devices import chosen_device
-from napari_blush.numerics.filters import randomize_phases
-from napari_blush.numerics.shells import resolution_to_shell
 from napari_blush.numerics.solvent_correction import solvent_corrected_fsc
 from napari_blush.validation.denoiser_checks import (
     change_plot,
@@ -46,7 +44,7 @@ from napari_blush.validation.denoiser_stability import (
     recycling,
     shell_change,
 )
-from napari_blush.validation.overfitting import overfitting_verdict, suggested_randomization
+from napari_blush.validation.denoiser_twins import judged_twins, phase_randomized_twins
 from napari_blush.validation.report_page import Section
 from napari_blush.validation.report_sections import fsc_plot, verdict_section
 
@@ -121,29 +119,24 @@ def _corrected(halves: HalfMapFiles, seed: int) -> Tensor:
 
 def _twins(
     halves: HalfMapFiles,
-    made: Sequence[Volume],
+    made: tuple[Volume, Volume],
     denoise: Denoise,
     weights: str,
     settings: DenoiserCheckSettings,
     report: Report,
 ) -> Section:
-    n, size, mask = int(halves.mask.shape[-1]), halves.voxel_size, halves.mask
-    unmasked = fourier_shell_correlation(*halves.volumes)
-    beyond = settings.randomize_at or suggested_randomization(unmasked, size)
-    from_shell = max(1, round(resolution_to_shell(beyond, n, size)))
-    generator = torch.Generator().manual_seed(settings.seed)
-    twins = [randomize_phases(half, from_shell, generator) for half in halves.volumes]
-    denoised = _all(denoise, twins, mask, report, "Denoising their phase-randomized twins")
+    size, mask = halves.voxel_size, halves.mask
+    twins, beyond = phase_randomized_twins(
+        halves.volumes, size, settings.randomize_at, settings.seed
+    )
+    stage = "Denoising their phase-randomized twins"
+    first, second = _all(denoise, twins, mask, report, stage)
+    found = judged_twins(made, twins, (first, second), mask, size, beyond)
+    verdict = found.verdict
 
     def between(a: Tensor, b: Tensor) -> Tensor:
         return fourier_shell_correlation(a * mask, b * mask)
 
-    # What the denoiser's grid cannot hold is empty after denoising, and correlates with nothing.
-    before_n, after_n = between(*twins), between(*denoised)
-    gained = (after_n - before_n.clamp(min=0)).clamp(min=-1)
-    verdict = overfitting_verdict(
-        between(*made), gained, from_shell, size, mask=mask, name="gained by denoising"
-    )
     marks = trailing_mark(_corrected(halves, settings.seed))
     as_given, confirmed = between(*halves.volumes), between(made[0], halves.half2.volume)
     section = verdict_section(
@@ -152,7 +145,7 @@ def _twins(
         size,
         checks=[confirmation_check(as_given, confirmed, marks["trailing"])],
         marks=marks,
-        more={"twins before": before_n, "twins denoised": after_n},
+        more={"twins before": found.fsc_before, "twins denoised": found.fsc_after},
         notes=[
             f"Weights {weights}; phases randomized beyond {beyond:.2f} A. FSC_t: of "
             "the denoised half-maps; FSC_n: what the twins gain by denoising. Next: each half "

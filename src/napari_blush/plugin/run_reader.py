@@ -8,17 +8,11 @@ from qtpy.QtCore import QTimer
 from napari_blush.errors import RunFolderError
 from napari_blush.io.run_state import last_whole_iteration
 from napari_blush.plugin import LayerTuple
+from napari_blush.plugin.iteration_store import ITERATION_FILES
 from napari_blush.plugin.layer_looks import TAG
 from napari_blush.plugin.layers import ROLES
 from napari_blush.plugin.reader import map_layer
 
-_FILES = {
-    "reference": "{stem}_half1_class001.mrc",
-    "half1": "{stem}_half1_class001_unfil.mrc",
-    "half2": "{stem}_half2_class001_unfil.mrc",
-    "denoised1": "{stem}_half1_class001_denoised.mrc",
-    "denoised2": "{stem}_half2_class001_denoised.mrc",
-}
 _FINAL = "run_class001.mrc"
 _DOCK = "RefineWidget"
 
@@ -77,7 +71,6 @@ def run_files(folder: Path) -> dict[str, tuple[Path, int]]:
             f"Run folder {folder} holds no whole iteration yet; wanted at least one; open it again "
             "when the run has come further."
         )
-    stem = f"run_it{last:03d}"
-    files = {role: (folder / name.format(stem=stem), last) for role, name in _FILES.items()}
+    files = {role: (folder / name.format(last), last) for role, name in ITERATION_FILES.items()}
     files["final"] = folder / _FINAL, last
     return {role: found for role, found in files.items() if found[0].is_file()}

@@ -84,29 +84,57 @@ def denoiser_twins_steps(
     -------
     DenoiserTwins
     """
-    n = int(mask.shape[-1])
-    beyond = randomize_at or suggested_randomization(fourier_shell_correlation(*halves), voxel_size)
-    from_shell = max(1, round(resolution_to_shell(beyond, n, voxel_size)))
-    generator = torch.Generator().manual_seed(seed)
-    twins = [randomize_phases(half, from_shell, generator) for half in halves]
+    twins, beyond = phase_randomized_twins(halves, voxel_size, randomize_at, seed)
     maps = [*halves, *twins]
     denoised = []
     for number, volume in enumerate(maps):
         steps = denoise_steps(volume, voxel_size, denoiser, DenoiseOptions(mask=mask))
         found = yield from _part(steps, number, len(maps))
         denoised.append(found.volume)
+    made, made_of_twins = (denoised[0], denoised[1]), (denoised[2], denoised[3])
+    return judged_twins(made, twins, made_of_twins, mask, voxel_size, beyond)
 
-    def between(a: Volume, b: Volume) -> Spectrum:
-        return fourier_shell_correlation(a * mask, b * mask)
+
+def phase_randomized_twins(
+    halves: tuple[Volume, Volume], voxel_size: float, randomize_at: float | None, seed: int
+) -> tuple[tuple[Volume, Volume], float]:
+    """Return half-maps with phases randomized apart, and from which resolution on (angstrom)."""
+    beyond = randomize_at or suggested_randomization(fourier_shell_correlation(*halves), voxel_size)
+    from_shell = _shell(beyond, halves[0], voxel_size)
+    generator = torch.Generator().manual_seed(seed)
+    first, second = (randomize_phases(half, from_shell, generator) for half in halves)
+    return (first, second), beyond
+
+
+def judged_twins(
+    made: tuple[Volume, Volume],
+    twins: tuple[Volume, Volume],
+    made_of_twins: tuple[Volume, Volume],
+    mask: Volume,
+    voxel_size: float,
+    randomize_at: float,
+) -> DenoiserTwins:
+    """Judge what denoising gained in the twins, beside the denoised half-maps ``made``."""
+
+    def between(maps: tuple[Volume, Volume]) -> Spectrum:
+        return fourier_shell_correlation(maps[0] * mask, maps[1] * mask)
 
     # What the denoiser's grid cannot hold is empty after denoising, and correlates with nothing.
-    before, after = between(*twins), between(*denoised[2:])
+    before, after = between(twins), between(made_of_twins)
     gained = (after - before.clamp(min=0)).clamp(min=-1)
     verdict = overfitting_verdict(
-        between(*denoised[:2]), gained, from_shell, voxel_size, mask=mask,
+        between(made),
+        gained,
+        _shell(randomize_at, mask, voxel_size),
+        voxel_size,
+        mask=mask,
         name="gained by denoising",
-    )  # fmt: skip
-    return DenoiserTwins(verdict, before, after, beyond)
+    )
+    return DenoiserTwins(verdict, before, after, randomize_at)
+
+
+def _shell(resolution: float, volume: Volume, voxel_size: float) -> int:
+    return max(1, round(resolution_to_shell(resolution, int(volume.shape[-1]), voxel_size)))
 
 
 def _part(
