@@ -7,7 +7,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Points
 
 from napari_blush.data_model.half_maps import HalfMaps
-from napari_blush.data_model.results import FscCurves, IterationResult
+from napari_blush.data_model.results import FscCurves
 from napari_blush.plugin.layer_looks import TAG, Look, carried_over, first_look
 from napari_blush.plugin.layers import ROLES, LayerBoard, as_array, change_in_sigma
 from napari_blush.refine.events import HalfMapsReconstructed, ReferencesRegularized, RunStarted
@@ -24,14 +24,6 @@ def reconstructed(iteration: int, scale: float = 1.0) -> HalfMapsReconstructed:
     curve = torch.ones(N // 2 + 1)
     maps = HalfMaps(noise(iteration, scale), noise(-iteration, scale), VOXEL)
     return HalfMapsReconstructed(iteration, maps, FscCurves(*[curve] * 4, None), 8.0)
-
-
-def result_with(half_maps: HalfMaps, denoised_maps: HalfMaps | None) -> IterationResult:
-    """Return a result of which nothing but its maps is there."""
-    result = object.__new__(IterationResult)
-    object.__setattr__(result, "half_maps", half_maps)
-    object.__setattr__(result, "denoised_maps", denoised_maps)
-    return result
 
 
 STARTED = RunStarted(4, (2, 2), N, VOXEL, 1, "cpu", "numba")
@@ -188,11 +180,10 @@ def test_constant_maps_have_a_look() -> None:
 
 def test_the_denoiser_change_is_in_sigma_with_zero_in_the_middle(board, session) -> None:
     half, denoised = noise(1, 5.0), noise(2, 5.0)
-    maps = HalfMaps(half, half, VOXEL)
     session.apply(STARTED)
-    session.last_result = result_with(maps, None)
+    session.half_maps = HalfMaps(half, half, VOXEL)
     assert board.layer("change") is None
-    session.last_result = result_with(maps, HalfMaps(denoised, denoised, VOXEL))
+    session.denoised_maps = HalfMaps(denoised, denoised, VOXEL)
     layer = board.layer("change")
     expected = (denoised - half) / half.std(correction=0)
     assert np.allclose(layer.data, expected.numpy(), atol=1e-5)

@@ -17,7 +17,6 @@ from napari.utils import Colormap  # type: ignore[import-untyped]
 from torch import Tensor
 
 from napari_blush.data_model.half_maps import HalfMaps
-from napari_blush.data_model.results import IterationResult
 from napari_blush.plugin.hand import show_first_map_right_handed
 from napari_blush.plugin.iteration_store import ITERATION_FILES, IterationStore
 from napari_blush.plugin.layer_looks import (
@@ -156,7 +155,7 @@ class LayerBoard:
             "iteration": self._at_iteration,
             "half_maps": self._show_half_maps,
             "references": show_references,
-            "last_result": self._show_denoised,
+            "denoised_maps": lambda maps: self._show_denoised(maps, session.half_maps),
             "result": self._show_final,
         }
         for name, slot in connections.items():
@@ -287,15 +286,14 @@ class LayerBoard:
             self.show("half1", maps.half1, maps.voxel_size)
             self.show("half2", maps.half2, maps.voxel_size)
 
-    def _show_denoised(self, result: IterationResult | None) -> None:
-        if result is None or result.denoised_maps is None:
+    def _show_denoised(self, denoised: HalfMaps | None, raw: HalfMaps | None) -> None:
+        if denoised is None:
             return
-        denoised, voxel_size = result.denoised_maps, result.denoised_maps.voxel_size
-        self.show("denoised1", denoised.half1, voxel_size)
-        self.show("denoised2", denoised.half2, voxel_size)
-        if self.pinned is None:
-            change = change_in_sigma(as_array(result.half_maps.half1), as_array(denoised.half1))
-            self.show("change", change, voxel_size)
+        self.show("denoised1", denoised.half1, denoised.voxel_size)
+        self.show("denoised2", denoised.half2, denoised.voxel_size)
+        if self.pinned is None and raw is not None:
+            change = change_in_sigma(as_array(raw.half1), as_array(denoised.half1))
+            self.show("change", change, denoised.voxel_size)
 
     def _show_final(self, result: Any) -> None:
         if result is not None:
