@@ -72,6 +72,7 @@ class Run:
         }
         for name, value in fields.items():
             object.__setattr__(result, name, value)
+        self.session.denoised_maps = result.denoised_maps
         self.session.last_result = result
 
     def make(self, *iterations: int) -> None:
