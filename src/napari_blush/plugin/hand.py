@@ -31,6 +31,19 @@ def _is_ours(layer: Any) -> bool:
     return TAG in layer.metadata or was_read
 
 
+def show_volumes(viewer: Any) -> None:
+    """Make an empty viewer right-handed, of three dimensions: a map is no section at first.
+
+    Parameters
+    ----------
+    viewer : napari viewer or viewer model, or None
+        None where there is no window.
+    """
+    show_first_map_right_handed(viewer)
+    if viewer is not None and not len(viewer.layers):
+        viewer.dims.ndisplay = 3
+
+
 def show_right_handed(viewer: Any) -> None:
     """Turn the depth axis of a viewer's camera round where maps would be seen in a mirror.
 

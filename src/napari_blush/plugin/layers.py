@@ -155,7 +155,7 @@ class LayerBoard:
             "iteration": self._at_iteration,
             "half_maps": self._show_half_maps,
             "references": show_references,
-            "denoised_maps": lambda maps: self._show_denoised(maps, session.half_maps),
+            "denoised_maps": lambda maps: self._show_in_turn(maps, session.half_maps),
             "result": self._show_final,
         }
         for name, slot in connections.items():
@@ -286,13 +286,21 @@ class LayerBoard:
             self.show("half1", maps.half1, maps.voxel_size)
             self.show("half2", maps.half2, maps.voxel_size)
 
-    def _show_denoised(self, denoised: HalfMaps | None, raw: HalfMaps | None) -> None:
+    def _show_in_turn(self, denoised: HalfMaps | None, raw: HalfMaps | None) -> None:
+        """Show what the denoiser made in turns of the event loop of their own: none takes long."""
+        self._later(lambda: self._show_denoised(denoised))
+        self._later(lambda: self._show_change(denoised, raw))
+
+    def _show_denoised(self, denoised: HalfMaps | None) -> None:
         if denoised is None:
             return
         self.show("denoised1", denoised.half1, denoised.voxel_size)
         self.show("denoised2", denoised.half2, denoised.voxel_size)
-        if self.pinned is None and raw is not None:
-            change = change_in_sigma(as_array(raw.half1), as_array(denoised.half1))
+
+    def _show_change(self, denoised: HalfMaps | None, raw: HalfMaps | None) -> None:
+        if denoised is not None and raw is not None and self.pinned is None:
+            pair = raw.half1, denoised.half1
+            change = change_in_sigma(*(volume.cpu().numpy() for volume in pair))
             self.show("change", change, denoised.voxel_size)
 
     def _show_final(self, result: Any) -> None:
@@ -345,6 +353,8 @@ class LayerBoard:
             else:
                 layer.visible = False
         add_quietly(self._viewer, layer)
+        if role == "final" and layer.visible and reference in self._viewer.layers.selection:
+            self._viewer.layers.selection = {layer}
 
     def _update(self, layer: Image, role: str, values: Volume, iteration: int) -> None:
         before = layer.data
@@ -378,4 +388,6 @@ def change_in_sigma(before: Volume, after: Volume) -> Volume:
     sigma = float(before.std())
     if sigma == 0:
         return np.zeros_like(before)
-    return np.asarray((after - before) / sigma, dtype=np.float32)
+    change: Volume = np.subtract(after, before, dtype=np.float32)
+    change *= np.float32(1 / sigma)
+    return change

@@ -210,7 +210,7 @@ class RunLife:
         phase = self._dock.controller.phase
         settings = self._dock.entered_settings()
         offer.show_run(
-            f"{folder.name}: whole until iteration {whole[-1]}.",
+            f"Kept in {folder.name} up to iteration {whole[-1]}.",
             (whole[0], whole[-1]),
             "smoothness" if settings is None else other_regularizer(settings),
             can_continue=phase in _UNFINISHED,

@@ -8,6 +8,7 @@ from qtpy.QtCore import QTimer
 from napari_blush.errors import RunFolderError
 from napari_blush.io.run_state import last_whole_iteration
 from napari_blush.plugin import LayerTuple
+from napari_blush.plugin.hand import show_volumes
 from napari_blush.plugin.iteration_store import ITERATION_FILES
 from napari_blush.plugin.layer_looks import TAG
 from napari_blush.plugin.layers import ROLES
@@ -28,6 +29,7 @@ def read_runs(path: str | list[str]) -> list[LayerTuple]:
     paths = [Path(one) for one in ([path] if isinstance(path, str) else path)]
     folders = [one if one.is_dir() else one.parent for one in paths]
     layers = [layer for folder in folders for layer in run_layers(folder)]
+    show_volumes(current_viewer())
     offer_the_dock()
     return layers
 

@@ -7,16 +7,25 @@ import torch
 from napari.utils.theme import get_theme  # type: ignore[import-untyped]
 
 from napari_blush.data_model.results import RefinementResult
+from napari_blush.errors import BlushError
 from napari_blush.io.mrc import MapFile, read_map
 from napari_blush.plugin.flip import bind_keys
 from napari_blush.plugin.job_description import JobDescription
-from napari_blush.plugin.layers import LayerBoard, as_array
+from napari_blush.plugin.layers import LayerBoard
 from napari_blush.plugin.loading import run_in_background
+from napari_blush.plugin.mask_painting import begin_painting, take_painted
 from napari_blush.plugin.plots.panel import PlotsPanel
 from napari_blush.plugin.plots_feed import PlotsFeed
 from napari_blush.plugin.preferences import current_preferences
 from napari_blush.plugin.run_layers import RunLayers
-from napari_blush.plugin.widgets.steering_panel import FINER, LOCAL, MASK, NO_MASK, OFFSETS
+from napari_blush.plugin.widgets.steering_panel import (
+    FINER,
+    LOCAL,
+    MASK,
+    NO_MASK,
+    OFFSETS,
+    PAINT,
+)
 from napari_blush.refine.changes import AT_THE_START_ONLY, asked_in_words
 from napari_blush.refine.events import Message, RunStarted
 from napari_blush.refine.steering import (
@@ -135,6 +144,8 @@ class RunView:
             steering.propose(ChangeMask(None))
         elif MASK in values:
             self._propose_mask()
+        elif PAINT in values:
+            self._paint_mask()
         else:
             steering.propose(ChangeSettings(values))
         self._show_waiting()
@@ -151,14 +162,22 @@ class RunView:
     def _map_of(self, role: str, iteration: int) -> Any:
         return None if self.layers is None else self.layers.store.find(role, iteration)
 
-    def _propose_mask(self) -> None:
-        layer = None if self.board is None else self.board.layer("mask")
-        if layer is None:
-            self._dock.log.appendPlainText(
-                "The run has no mask layer; wanted one; start it with a mask to edit it here."
-            )
+    def _paint_mask(self) -> None:
+        if self.board is None:
             return
-        self._session.steering.propose(ChangeMask(mask_tensor(layer.data)))
+        try:
+            begin_painting(self._viewer, self.board)
+        except BlushError as error:
+            self._dock.say(str(error))
+            return
+        self._dock.say("Paint the mask with the brush, erase with the eraser; then Use mask.")
+
+    def _propose_mask(self) -> None:
+        values = None if self.board is None else take_painted(self._viewer, self.board)
+        if values is None:
+            self._dock.say("The run has no mask; wanted one to use; press Paint mask to make it.")
+            return
+        self._session.steering.propose(ChangeMask(torch.from_numpy(values)))
 
     def _read_inputs(self, job: JobDescription, board: LayerBoard) -> None:
         """Show start map and mask until the run has something newer."""
@@ -242,8 +261,3 @@ class RunView:
             f"Resolution {result.resolution_angstrom:.2f} Å; {result.reason}. "
             f"Maps are in {self._job.output}."
         )
-
-
-def mask_tensor(values: Any) -> torch.Tensor:
-    """Return an edited mask for the run, a copy that later strokes do not reach."""
-    return torch.from_numpy(as_array(values))

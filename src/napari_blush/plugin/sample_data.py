@@ -7,14 +7,14 @@ layers of unlike units in none.
 from napari import current_viewer  # type: ignore[import-untyped]
 
 from napari_blush.plugin import LayerTuple
-from napari_blush.plugin.hand import show_first_map_right_handed
+from napari_blush.plugin.hand import show_volumes
 from napari_blush.plugin.reader import map_layer, particle_layers
 from napari_blush.plugin.sample_sets import CFTR, HALF_MAPS, SampleSet
 
 
 def maps_of(chosen: SampleSet) -> list[LayerTuple]:
     """Return truth, start map and mask of a set; the truth is in sight."""
-    _show_volumes()
+    show_volumes(current_viewer())
     return [
         map_layer(chosen.truth, f"{chosen.title}, truth"),
         map_layer(chosen.start_map, f"{chosen.title}, start map", visible=False),
@@ -29,7 +29,7 @@ def particles_of(chosen: SampleSet) -> list[LayerTuple]:
 
 def half_maps() -> list[LayerTuple]:
     """Return the half-maps of a refinement, and the mask that it used."""
-    _show_volumes()
+    show_volumes(current_viewer())
     first, second = HALF_MAPS
     return [
         map_layer(first, f"{CFTR.title}, half map 1"),
@@ -41,11 +41,3 @@ def half_maps() -> list[LayerTuple]:
 def _mask_of(chosen: SampleSet) -> LayerTuple:
     looks = {"visible": False, "colormap": "cyan", "opacity": 0.3}
     return map_layer(chosen.mask, f"{chosen.title}, mask", **looks)
-
-
-def _show_volumes() -> None:
-    """Turn an empty viewer to three dimensions, so that a map is not first seen as a slice."""
-    viewer = current_viewer()
-    show_first_map_right_handed(viewer)
-    if viewer is not None and not len(viewer.layers):
-        viewer.dims.ndisplay = 3

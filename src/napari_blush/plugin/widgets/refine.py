@@ -13,7 +13,6 @@ from qtpy.QtWidgets import (
     QLabel,
     QLineEdit,
     QMessageBox,
-    QPlainTextEdit,
     QPushButton,
     QScrollArea,
     QVBoxLayout,
@@ -33,6 +32,7 @@ from napari_blush.plugin.widgets.farewell import Farewell
 from napari_blush.plugin.widgets.refinement_inputs import RefinementInputs, next_run_folder
 from napari_blush.plugin.widgets.report_button import ReportButton
 from napari_blush.plugin.widgets.run_controls import RunControls
+from napari_blush.plugin.widgets.run_log import RunLog
 from napari_blush.plugin.widgets.run_offer import RunOffer
 from napari_blush.plugin.widgets.settings_form import SettingsForm
 from napari_blush.plugin.widgets.steering_panel import SteeringPanel
@@ -50,7 +50,6 @@ BASIC = (
 )
 _WIDTH = 352
 _MARGIN = 5
-_LINES_KEPT = 300
 _ENGINE = ["run_controller", "run_view", "run_life"]
 _MEMORY_MILLISECONDS = 2000
 
@@ -110,11 +109,7 @@ class RefineWidget(QWidget):
         self.looks = ViewPanel(self)
         self.summary = QLabel()
         self.summary.setWordWrap(True)
-        self.log = QPlainTextEdit()
-        self.log.setReadOnly(True)
-        self.log.setMaximumBlockCount(_LINES_KEPT)
-        self.log.setFixedHeight(64)
-        self.log.setToolTip("What the run has said")
+        self.log = RunLog(self)
         self.report = ReportButton(self.say, self)
         self.plots = QVBoxLayout()
         self.command = QLineEdit()

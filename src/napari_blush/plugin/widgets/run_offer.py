@@ -74,7 +74,7 @@ class RunOffer(QWidget):
             Whether a run is going on in this dock; only a twin can be had then.
         """
         first, last = iterations
-        was_last = self.iteration.value() == self.iteration.maximum()
+        was_last = self.isHidden() or self.iteration.value() == self.iteration.maximum()
         self.iteration.setRange(first, last)
         if was_last:
             self.iteration.setValue(last)

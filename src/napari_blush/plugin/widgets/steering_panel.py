@@ -11,8 +11,12 @@ from napari_blush.data_model.settings import RefinementSettings
 FINER = "sample finer"
 LOCAL = "search locally"
 MASK = "mask layer"
+PAINT = "paint mask"
 NO_MASK = "no mask"
 OFFSETS = "offset range"
+
+_COLUMNS = 6
+"""Of the grid: rows of one, two and three fill it."""
 
 _LARGEST_RANGE = 500.0
 _UNSAFE: dict[str, tuple[Callable[[Any], bool], str]] = {
@@ -31,8 +35,8 @@ class SteeringPanel(QWidget):
     """
 
     proposed = Signal(dict)
-    """Settings by name; or ``FINER``, ``LOCAL``, ``MASK``, ``NO_MASK`` with True; or ``OFFSETS``
-    with angstrom."""
+    """Settings by name; or ``FINER``, ``LOCAL``, ``MASK``, ``NO_MASK``, ``PAINT`` with True; or
+    ``OFFSETS`` with angstrom."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -45,7 +49,9 @@ class SteeringPanel(QWidget):
         self.apply.clicked.connect(lambda: self._apply())
         self.finer = self._button("Sample finer", "Halve the angular step", FINER)
         self.local = self._button("Search locally", "Search poses around the last ones only", LOCAL)
-        self.use_mask = self._button("Use mask layer", "Use the run's mask layer as edited", MASK)
+        self.paint = self._button("Paint mask", "Make a layer of the mask that can be painted on")
+        self.paint.clicked.connect(lambda: self.proposed.emit({PAINT: True}))
+        self.use_mask = self._button("Use mask", "Use the mask as painted, or the mask layer", MASK)
         self.no_mask = self._button("Drop mask", "Go on without the mask of the run", NO_MASK)
         self.reach = QDoubleSpinBox()
         self.reach.setRange(0.1, _LARGEST_RANGE)
@@ -58,16 +64,17 @@ class SteeringPanel(QWidget):
         self.state.setWordWrap(True)
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
-        grid.addWidget(self.apply, 0, 0, 1, 2)
-        pairs = [
+        rows: list[tuple[QWidget, ...]] = [
+            (self.apply,),
             (self.finer, self.local),
-            (self.use_mask, self.no_mask),
+            (self.paint, self.use_mask, self.no_mask),
             (self.offsets, self.reach),
+            (self.state,),
         ]
-        for row, (left, right) in enumerate(pairs, start=1):
-            grid.addWidget(left, row, 0)
-            grid.addWidget(right, row, 1)
-        grid.addWidget(self.state, len(pairs) + 1, 0, 1, 2)
+        for line, widgets in enumerate(rows):
+            span = _COLUMNS // len(widgets)
+            for place, widget in enumerate(widgets):
+                grid.addWidget(widget, line, place * span, 1, span)
         self.hide()
 
     def begin(self, settings: RefinementSettings) -> None:
