@@ -58,6 +58,7 @@ def test_what_is_painted_is_what_the_run_gets(viewer, board) -> None:
     assert viewer.dims.ndisplay == 2
     assert viewer.layers.selection == {layer}
     assert layer.mode == "paint"
+    assert layer.n_edit_dimensions == 3
     before = soft_edged(np.asarray(layer.data) > 0, 12.0 / VOXEL)
     assert before[12, 12, 21] == 0
     layer.paint((12, 12, 21), 1)

@@ -45,6 +45,7 @@ def begin_painting(viewer: Any, board: LayerBoard) -> None:
     viewer.layers.selection = {layer}
     if viewer.dims.ndisplay != 2:
         viewer.dims.ndisplay = 2
+    layer.n_edit_dimensions = 3
     layer.mode = "paint"
 
 
@@ -67,6 +68,9 @@ def take_painted(viewer: Any, board: LayerBoard) -> Volume | None:
     painted.mode = "pan_zoom"
     painted.visible = False
     board.show("mask", values, voxel_size)
+    reference = board.layer("reference")
+    if reference is not None:
+        viewer.layers.selection = {reference}
     viewer.dims.ndisplay = 3
     return values
 
@@ -113,6 +117,5 @@ def _new_layer(board: LayerBoard) -> Labels | None:
         metadata={TAG: {"run": run, "role": PAINTED}},
         **in_angstrom(values.shape, voxel_size),
     )
-    layer.n_edit_dimensions = 3
     layer.brush_size = round(_BRUSH_ANGSTROM / voxel_size)
     return layer
