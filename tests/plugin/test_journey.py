@@ -135,6 +135,13 @@ def test_the_whole_way(new_viewer, application, wait_until, tiny_files, tmp_path
     assert np.array_equal(read_map(saved).volume, final.data)
     assert read_map(saved).voxel_size == pytest.approx(8.0)
 
+    # Another dock of ours comes in front of this one, not below it.
+    choose(application, "Plugins", "Blush refinement", "Validate (Blush refinement)")
+    beside = next(one for one in viewer.window.dock_widgets.values() if one is not dock)
+    wait_until(lambda: not beside.visibleRegion().isEmpty())
+    wait_until(lambda: dock.visibleRegion().isEmpty())
+    viewer.window.remove_dock_widget(beside)
+
     # Another run from the second iteration, beside the first in the same viewer.
     assert dock.offer.iteration.value() == 3
     dock.offer.iteration.setValue(2)

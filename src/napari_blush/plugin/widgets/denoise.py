@@ -27,6 +27,7 @@ from napari_blush.plugin.widgets.path_field import PathField, Wanted
 from napari_blush.plugin.widgets.refinement_inputs import MAPS
 from napari_blush.plugin.widgets.scrolled import in_scroll_area
 from napari_blush.plugin.widgets.settings_form import SettingsForm
+from napari_blush.plugin.widgets.tabbed import Tabbed
 from napari_blush.plugin.widgets.weights_choice import WeightsChoice
 
 BASIC = ("mode", "particle_diameter", "device")
@@ -75,6 +76,7 @@ class DenoiseWidget(QWidget):
         self._connect()
         self.jobs.say("Loading PyTorch…")
         self._loader = load_in_background(["denoise_job"], self._loaded, self.jobs.say)
+        self._tabbed = Tabbed(self)
         self._farewell = Farewell(self, lambda: True, self.leave, self._let_go)
         self._refresh()
 

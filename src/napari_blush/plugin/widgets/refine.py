@@ -36,6 +36,7 @@ from napari_blush.plugin.widgets.run_log import RunLog
 from napari_blush.plugin.widgets.run_offer import RunOffer
 from napari_blush.plugin.widgets.settings_form import SettingsForm
 from napari_blush.plugin.widgets.steering_panel import SteeringPanel
+from napari_blush.plugin.widgets.tabbed import Tabbed
 from napari_blush.plugin.widgets.view_panel import ViewPanel
 
 BASIC = (
@@ -119,6 +120,7 @@ class RefineWidget(QWidget):
         self._memory_timer.setInterval(_MEMORY_MILLISECONDS)
         self._lay_out()
         self._connect()
+        self._tabbed = Tabbed(self)
         self._farewell = Farewell(self, self._may_be_closed, self.shut_down, self._gone)
         self._loader = load_in_background(_ENGINE, self._loaded, self.say)
         self.refresh()

@@ -29,6 +29,7 @@ from napari_blush.plugin.widgets.labelled_slider import LabelledSlider
 from napari_blush.plugin.widgets.layer_choice import LayerChoice, common_grid, is_map
 from napari_blush.plugin.widgets.path_field import PathField, Wanted
 from napari_blush.plugin.widgets.scrolled import in_scroll_area
+from napari_blush.plugin.widgets.tabbed import Tabbed
 from napari_blush.plugin.widgets.validation_layers import (
     FILTERED,
     LOCAL,
@@ -92,6 +93,7 @@ class ValidateWidget(QWidget):
         self.jobs.say("Loading PyTorch…")
         modules = ["validation_job", "local_resolution_surface"]
         self._loader = load_in_background(modules, self._loaded, self.jobs.say)
+        self._tabbed = Tabbed(self)
         self._farewell = Farewell(self, lambda: True, self.leave, self._let_go)
         self._refresh()
 
