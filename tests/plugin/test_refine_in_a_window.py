@@ -83,8 +83,8 @@ def test_a_whole_run(filled, viewer, application, wait_until, tmp_path) -> None:
     dock.controls.buttons["step"].click()
     wait_until(lambda: dock.controller.phase is RunPhase.PAUSED)
     assert dock.controller.session.iteration == 1
-    application.processEvents()
     board = dock._view.board
+    wait_until(lambda: board.layer("change") is not None)  # layers come in turns of their own
     assert list(board.layers()) == [
         "reference", "half1", "half2", "denoised1", "denoised2", "change", "mask"
     ]  # fmt: skip
