@@ -217,6 +217,11 @@ def begin(journey: Journey) -> None:
     sample.close()
     sample.actions()[0].trigger()
     dock.inputs.fields["output"].set_value(Path("run001"))
+    # What the dock shows names no folder of this computer.
+    Path("sample_data").symlink_to(dock.inputs.fields["particles"].value().parent.resolve())
+    for name in ("particles", "reference", "mask"):
+        field = dock.inputs.fields[name]
+        field.set_value(Path("sample_data") / field.value().name)
     journey.picture("03_ready")
     dock.form.set_value(dock.form.value().model_copy(update=COARSE))
     journey.wait(dock.controls.buttons["start"].isEnabled)
