@@ -1,5 +1,7 @@
 """A bar that is not drawn in the middle of a slot."""
 
+from collections.abc import Callable
+
 import pytest
 from qtpy.QtWidgets import QApplication, QProgressBar
 
@@ -20,17 +22,22 @@ def counting(base: type[QProgressBar]) -> QProgressBar:
 
 
 @pytest.mark.parametrize(("base", "waits"), [(CalmProgressBar, True), (QProgressBar, False)])
-def test_when_it_is_drawn(application: QApplication, base: type[QProgressBar], waits: bool) -> None:
+def test_when_it_is_drawn(
+    application: QApplication,
+    wait_until: Callable[..., None],
+    base: type[QProgressBar],
+    waits: bool,
+) -> None:
     bar = counting(base)
     bar.resize(200, 20)
     bar.show()
-    application.processEvents()
+    # Qt draws nothing at once as long as the window is not on the screen.
+    wait_until(lambda: bar.windowHandle().isExposed() and bar.painted > 0)
     before = bar.painted
     for value in (10, 40, 90):
         bar.setValue(value)
     within = bar.painted - before
-    application.processEvents()
-    assert bar.painted > before
+    wait_until(lambda: bar.painted > before)
     assert (within == 0) == waits
     assert bar.value() == 90
     bar.close()
