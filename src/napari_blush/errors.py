@@ -42,25 +42,5 @@ class TrainingError(BlushError):
     """Half-maps cannot be trained on, or a training cannot start or go on."""
 
 
-_OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-
-
-def in_words(error: BaseException) -> str:
-    """Return any error as a sentence: our own say what to do, for all others it is added."""
-    if isinstance(error, (BlushError, OSError)):
-        return str(error)
-    first_line = next(iter(str(error).splitlines()), "")
-    said = str(error).lower()
-    if isinstance(error, MemoryError) or any(phrase in said for phrase in _OUT_OF_MEMORY):
-        return (
-            f"Memory ran out ({first_line or 'no detail given'}); wanted room for a batch of "
-            "images; lower the memory limit in the expert settings, or choose another device."
-        )
-    return (
-        f"The computation failed ({type(error).__name__}: {first_line}); whole iterations are "
-        "kept; go on from there, and if it fails again choose another device or report it."
-    )
-
-
 class ExportError(BlushError):
     """A plot cannot be saved as asked."""

@@ -3,10 +3,9 @@
 import io
 from dataclasses import replace
 
-import pytest
 import torch
 
-from napari_blush.cli.report import Progress, Report, duration, finest_step_deg, time_left
+from napari_blush.cli.report import Progress, Report, finest_step_deg, time_left
 from napari_blush.data_model.half_maps import HalfMaps
 from napari_blush.data_model.poses import Poses
 from napari_blush.data_model.results import (
@@ -159,13 +158,6 @@ def test_on_a_terminal_the_bar_is_removed_before_a_line() -> None:
     report.line("done")
     assert bar.getvalue().endswith("\r")
     assert lines.getvalue() == "done\n"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.0, "0:00"), (59.6, "1:00"), (61.0, "1:01"), (3661.0, "1:01:01")]
-)
-def test_durations_read_as_a_clock(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_time_left_is_unknown_before_the_first_step() -> None:

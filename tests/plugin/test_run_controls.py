@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from napari_blush.plugin.run_phase import RunPhase, controls_of, is_busy, words_of
-from napari_blush.plugin.widgets.run_controls import RunControls, duration
+from napari_blush.plugin.widgets.run_controls import RunControls
 
 CAN = {
     RunPhase.LOADING: set(),
@@ -86,8 +86,3 @@ def test_the_cpu_is_loud_and_says_why(controls) -> None:
     controls.show_device("cuda:0")
     assert controls.badge.text() == "On cuda:0"
     assert controls.badge.styleSheet() != loud
-
-
-@pytest.mark.parametrize(("seconds", "text"), [(5, "0:05"), (61, "1:01"), (3661, "1:01:01")])
-def test_durations(seconds, text) -> None:
-    assert duration(seconds) == text

@@ -12,6 +12,7 @@ from typing import Never, Protocol, runtime_checkable
 from tqdm import tqdm
 
 from napari_blush.data_model.results import Accuracy, IterationResult, SamplingState
+from napari_blush.wording import duration
 
 _COLUMNS = (
     ("iter", 4),
@@ -179,13 +180,6 @@ def time_left(elapsed: float, done: int, total: int) -> str:
     if done <= 0:
         return "?"
     return duration(elapsed * (total - done) / done)
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as ``m:ss`` or ``h:mm:ss``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def _aligned(cells: list[str]) -> str:

@@ -5,6 +5,7 @@ the caller's to say. Nothing here reads files or knows of half-maps.
 """
 
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -94,6 +95,28 @@ def denoise_steps(
             nyquist_shell=grid.nyquist_shell,
             messages=tuple(messages),
         )
+
+
+def denoise_part_steps(
+    volume: Volume,
+    voxel_size: float,
+    denoiser: BlockDenoiser,
+    options: DenoiseOptions,
+    part: tuple[int, int],
+) -> Generator[DenoiseProgress, None, DenoisedVolume]:
+    """Denoise a map as one of several, with the progress of all; see ``denoise_steps``.
+
+    ``part`` is its number, counted from 0, and how many there are.
+    """
+    number, count = part
+    with closing(denoise_steps(volume, voxel_size, denoiser, options)) as steps:
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as finished:
+                found: DenoisedVolume = finished.value
+                return found
+            yield DenoiseProgress(number * step.total + step.done, count * step.total)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ import json
 from datetime import UTC, datetime
 from pathlib import Path
 
-from napari_blush.errors import RunFolderError, in_words
+from napari_blush.errors import RunFolderError
 from napari_blush.io.atomic import write_bytes
+from napari_blush.wording import in_words
 
 FAILURE_NAME = "failure.json"
 

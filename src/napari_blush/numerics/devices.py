@@ -3,12 +3,7 @@
 import torch
 
 from napari_blush.errors import BlushError
-
-_OUT_OF_MEMORY = (  # what torch says in a plain RuntimeError, on Linux, elsewhere, and on MPS
-    "can't allocate memory",
-    "not enough memory",
-    "MPS backend out of memory",
-)
+from napari_blush.wording import says_out_of_memory
 
 
 def chosen_device(name: str, error: type[BlushError]) -> torch.device:
@@ -53,5 +48,4 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that memory ran out, on any device."""
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
         return True
-    said = str(error)
-    return isinstance(error, RuntimeError) and any(phrase in said for phrase in _OUT_OF_MEMORY)
+    return isinstance(error, RuntimeError) and says_out_of_memory(error)

@@ -18,7 +18,7 @@ from napari_blush.denoiser.inference import (
     DenoisedVolume,
     DenoiseOptions,
     DenoiseProgress,
-    denoise_steps,
+    denoise_part_steps,
 )
 from napari_blush.denoiser.sub_box import SubBox, SubBoxDenoiser
 from napari_blush.denoiser.weights import KnownWeights, known_weights, load_denoiser
@@ -225,15 +225,11 @@ class DenoiseJob:
     def _one_pass(
         self, volume: Tensor, part: int, n_parts: int
     ) -> Generator[DenoiseProgress, None, DenoisedVolume]:
-        steps = denoise_steps(volume, self.request.voxel_size, self.denoiser, self.options)
-        with closing(steps):
-            while True:
-                try:
-                    step = next(steps)
-                except StopIteration as finished:
-                    found: DenoisedVolume = finished.value
-                    return found
-                yield DenoiseProgress(part * step.total + step.done, n_parts * step.total)
+        return (
+            yield from denoise_part_steps(
+                volume, self.request.voxel_size, self.denoiser, self.options, (part, n_parts)
+            )
+        )
 
     def _limit(self, nyquist_shell: float) -> SpectralLimit:
         return spectral_limit(self.fsc, nyquist_shell, trailing=self.request.trailing)

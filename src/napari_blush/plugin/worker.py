@@ -17,7 +17,8 @@ from typing import Any
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
 from superqt.utils import WorkerBase
 
-from napari_blush.errors import BlushError, in_words
+from napari_blush.errors import BlushError
+from napari_blush.wording import in_words
 
 log = logging.getLogger(__name__)
 

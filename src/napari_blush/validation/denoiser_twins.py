@@ -6,7 +6,6 @@ above what the twins had, was put in by the network.
 """
 
 from collections.abc import Generator
-from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -14,11 +13,10 @@ import torch
 from napari_blush.conventions import Spectrum, Volume
 from napari_blush.denoiser.denoise_options import (
     BlockDenoiser,
-    DenoisedVolume,
     DenoiseOptions,
     DenoiseProgress,
 )
-from napari_blush.denoiser.inference import denoise_steps
+from napari_blush.denoiser.inference import denoise_part_steps
 from napari_blush.numerics.correlation import fourier_shell_correlation
 from napari_blush.numerics.filters import randomize_phases
 from napari_blush.numerics.shells import resolution_to_shell
@@ -85,11 +83,11 @@ def denoiser_twins_steps(
     DenoiserTwins
     """
     twins, beyond = phase_randomized_twins(halves, voxel_size, randomize_at, seed)
-    maps = [*halves, *twins]
+    maps, options = [*halves, *twins], DenoiseOptions(mask=mask)
     denoised = []
     for number, volume in enumerate(maps):
-        steps = denoise_steps(volume, voxel_size, denoiser, DenoiseOptions(mask=mask))
-        found = yield from _part(steps, number, len(maps))
+        part = number, len(maps)
+        found = yield from denoise_part_steps(volume, voxel_size, denoiser, options, part)
         denoised.append(found.volume)
     made, made_of_twins = (denoised[0], denoised[1]), (denoised[2], denoised[3])
     return judged_twins(made, twins, made_of_twins, mask, voxel_size, beyond)
@@ -135,17 +133,3 @@ def judged_twins(
 
 def _shell(resolution: float, volume: Volume, voxel_size: float) -> int:
     return max(1, round(resolution_to_shell(resolution, int(volume.shape[-1]), voxel_size)))
-
-
-def _part(
-    steps: Generator[DenoiseProgress, None, DenoisedVolume], number: int, n_parts: int
-) -> Generator[DenoiseProgress, None, DenoisedVolume]:
-    """Pass on the steps of one map as those of all."""
-    with closing(steps):
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as finished:
-                found: DenoisedVolume = finished.value
-                return found
-            yield DenoiseProgress(number * step.total + step.done, n_parts * step.total)

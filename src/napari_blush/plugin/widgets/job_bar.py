@@ -4,9 +4,10 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 
 from napari_blush.plugin.loading import run_in_background
+from napari_blush.plugin.widgets.calm_progress_bar import CalmProgressBar
 from napari_blush.plugin.worker import StepWorker
 
 _STEPS = 1000
@@ -32,7 +33,7 @@ class JobBar(QWidget):
         self._in_words = in_words
         self._worker: StepWorker | None = None
         self._is_left = False
-        self.bar = QProgressBar()
+        self.bar = CalmProgressBar()
         self.bar.setRange(0, _STEPS)
         self.cancel = QPushButton("Cancel")
         self.state = QLabel()

@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
 
 from napari_blush.plugin.run_phase import RunPhase, controls_of, is_busy, words_of
 from napari_blush.plugin.widgets.calm_progress_bar import CalmProgressBar
+from napari_blush.wording import duration
 
 _BUTTONS = {
     "start": ("Start", "Refine the particles"),
@@ -113,10 +114,3 @@ class RunControls(QWidget):
         """Show how much memory is in use; nothing hides it."""
         self.memory.setText(words)
         self.memory.setVisible(bool(words))
-
-
-def duration(seconds: float) -> str:
-    """Return seconds as ``m:ss`` or ``h:mm:ss``."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
