@@ -36,16 +36,26 @@ def denoiser_of(name: str) -> Denoiser:
     return Denoiser(network, WeightsRecord(RANDOM, "", "", 1.5, 64, 16, 5))
 
 
-def only(prepare: object, most: int, counts: list[int]) -> object:
-    """Return a preparation that keeps at most so many blocks, spread over all."""
+def only(
+    prepare: object, most: int, counts: list[int], cubes: list[list[int]] | None = None
+) -> object:
+    """Return a preparation that keeps at most so many blocks, spread over all.
+
+    Where cubes ``(z, y, x, size)`` of the map are named, all blocks that reach into one of them.
+    """
 
     def prepared(*given: object) -> PreparedMap:
         whole: PreparedMap = prepare(*given)  # type: ignore[operator]
         origins = whole.plan.origins
         counts.append(len(origins))
-        every = max(1, len(origins) // most)
-        plan = BlockPlan(origins[::every][:most], whole.plan.window)
-        return dataclasses.replace(whole, plan=plan)
+        if cubes is not None:
+            first = torch.tensor(cubes)[:, None, :3] + whole.before
+            size = torch.tensor(cubes)[:, None, 3:]
+            reaches = (origins < first + size) & (origins + whole.plan.block_size > first)
+            kept = origins[reaches.all(-1).any(0)]
+        else:
+            kept = origins[:: max(1, len(origins) // most)][:most]
+        return dataclasses.replace(whole, plan=BlockPlan(kept, whole.plan.window))
 
     return prepared
 
@@ -59,7 +69,8 @@ def main(job: dict[str, object]) -> None:
     counts: list[int] = []
     most = int(str(job["most_blocks"]))
     for name in ("prepare_default", "prepare_release"):
-        setattr(inference, name, only(getattr(inference, name), most, counts))
+        prepare = only(getattr(inference, name), most, counts, job["cubes"])  # type: ignore[arg-type]
+        setattr(inference, name, prepare)
     began = time.process_time()
     steps = denoise_steps(volume, denoiser.voxel_size, denoiser, options)
     total = next(steps).total

@@ -113,6 +113,16 @@ def test_the_default_is_the_one_declared(home: Path) -> None:
     assert flags == {"one": False, "two": True, NAME: False}
 
 
+def test_a_file_that_is_no_weights_is_refused_without_unsafe_advice(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(home)
+    (home / "map.mrc").write_bytes(bytes(2000))
+    with pytest.raises(WeightsError, match=r"^map.mrc cannot be read as weights") as caught:
+        load_denoiser("map.mrc")
+    assert "weights_only" not in str(caught.value)
+
+
 def test_unknown_names_tell_the_known_ones(home: Path) -> None:
     with pytest.raises(WeightsError, match="'nonsense' are not known; wanted one of: none"):
         load_denoiser("nonsense")

@@ -171,6 +171,8 @@ def _check_archive(content: bytes, where: str) -> None:
 
 def _damaged(where: str, problem: BaseException) -> WeightsError:
     reason = (str(problem).splitlines() or [""])[0][:200] or type(problem).__name__
+    if "weights_only" in reason:  # torch goes on to say how to read it unsafely
+        reason = "it holds no tensors that torch knows"
     return WeightsError(
         f"{where} cannot be read as weights ({reason}); wanted a bundle as torch.save writes it; "
         "it was cut short, damaged, or is something else; copy or fetch it again."

@@ -85,6 +85,8 @@ def load_denoiser(name_or_path: str | Path) -> Denoiser:
             f"{own_folder()}; 'napari-blush weights fetch {name}' gets it from "
             f"{PUBLISHED[name].url}; known here: {known or 'none'}."
         )
+    if Path(name).is_file():  # last: no file of that name takes the place of known weights
+        return _denoiser_in(Path(name))
     raise WeightsError(
         f"Weights {name!r} are not known; wanted one of: {known or 'none are here'}; give the path "
         "of a file, or put one in place with 'napari-blush weights import FILE'."
