@@ -334,13 +334,35 @@ def test_the_settings_name_the_weights(weights, given, drain) -> None:
     result = made_of(made, given, drain)
     assert f"small 3 (sha256 {checksum[:12]}" in result.messages[0]
     assert result.cutoff_shell == CUTOFF
-    others = {"trailing_shells": 3, "trailing_limit": 26.0, "denoiser_strength": 0.5}
+    others = {
+        "trailing_shells": 3,
+        "trailing_limit": 26.0,
+        "trailing_fill": True,
+        "denoiser_strength": 0.5,
+    }
     for name, value in others.items():
         other = settings.model_copy(update={name: value})
         changed = made_of(make_regularizer(other, CPU), given, drain)
         assert not torch.equal(changed.references[0], result.references[0]), name
     again = made_of(make_regularizer(settings, CPU), given, drain)
     assert torch.equal(result.references[0], again.references[0])
+
+
+def test_beyond_the_cut_off_the_wiener_map_goes_on_where_asked(
+    given, make_denoiser, drain
+) -> None:
+    doubling = make_denoiser(lambda blocks: 2 * blocks)
+    made = {
+        fill: made_of(BlushRegularizer(doubling, trailing=Trailing(is_filled=fill)), given, drain)
+        for fill in (False, True)
+    }
+    assert made[True].cutoff_shell == made[False].cutoff_shell == CUTOFF
+    wiener = (given.wiener.half1, given.wiener.half2)
+    for half in (0, 1):
+        added = made[True].references[half] - made[False].references[half]
+        expected = wiener[half] - low_pass_at_shell(wiener[half], CUTOFF)
+        assert expected.abs().max() > 1e-3
+        assert torch.allclose(added, expected, atol=1e-5)
 
 
 def test_missing_weights_are_told_before_anything_is_computed(tmp_path) -> None:

@@ -114,6 +114,11 @@ class RefinementSettings(Settings):
         description="Cut denoised references off no finer than this, in A; default: where the FSC "
         "says.",
     )
+    trailing_fill: bool = Field(
+        False,
+        description="Let the Wiener map, which no network has seen, go on where denoised "
+        "references are cut off; off: nothing is there, as published.",
+    )
     denoiser_strength: float = Field(
         1.0,
         ge=0,

@@ -53,6 +53,7 @@ OF_THE_REGULARIZER = frozenset(
         "spectral_trailing",
         "trailing_shells",
         "trailing_limit",
+        "trailing_fill",
         "denoiser_strength",
         "denoiser_gain",
         "denoiser_stride",

@@ -195,7 +195,10 @@ def blush_of_settings(settings: RefinementSettings, device: torch.device) -> Blu
         denoiser.to(device),
         DenoiseOptions(stride=settings.denoiser_stride, memory_bytes=memory),
         trailing=Trailing(
-            settings.spectral_trailing, settings.trailing_shells, settings.trailing_limit
+            settings.spectral_trailing,
+            settings.trailing_shells,
+            settings.trailing_limit,
+            settings.trailing_fill,
         ),
         strength=settings.denoiser_strength,
         gain=settings.denoiser_gain,

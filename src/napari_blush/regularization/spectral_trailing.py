@@ -7,7 +7,7 @@ is that of the half-maps before they were denoised; nothing here computes one.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from napari_blush.conventions import Spectrum, Volume
 from napari_blush.numerics.correlation import resolution_shell
@@ -131,17 +131,21 @@ class Trailing:
         See ``cutoff_shell``.
     limit_angstrom : float or None
         Denoised maps end no finer than this.
+    is_filled : bool
+        Whether the Wiener map goes on beyond the limit wherever it lies: nothing of the denoiser's,
+        but what a refinement without one would align to. The paper leaves nothing there.
     """
 
     is_on: bool = True
     shells_short: int = SHELLS_SHORT
     limit_angstrom: float | None = None
+    is_filled: bool = False
 
     def limit_of(
         self, fsc: Spectrum, nyquist_shell: float, shared_shell: int, voxel_size: float
     ) -> SpectralLimit:
         """Return where the denoised maps of these halves end; see ``spectral_limit``."""
-        return spectral_limit(
+        limit = spectral_limit(
             fsc,
             nyquist_shell,
             shared_shell,
@@ -149,6 +153,9 @@ class Trailing:
             shells_short=self.shells_short,
             at_most=self.limit_shell(2 * (len(fsc) - 1), voxel_size),
         )
+        if not self.is_filled or limit.shell is None:
+            return limit
+        return replace(limit, is_filled=True)
 
     def limit_shell(self, box_size: int, voxel_size: float) -> int | None:
         """Return the shell of the limit that was set, None without one."""

@@ -138,6 +138,8 @@ def _references(run: RunFacts, blush: str) -> str:
         if settings.spectral_trailing
         else "and were not cut off where the half-maps cease to agree"
     )
+    if settings.spectral_trailing and settings.trailing_fill:
+        trailing += ", beyond which the Wiener-filtered maps took over"
     strength = (
         ""
         if settings.denoiser_strength == 1.0
