@@ -348,9 +348,7 @@ def test_the_settings_name_the_weights(weights, given, drain) -> None:
     assert torch.equal(result.references[0], again.references[0])
 
 
-def test_beyond_the_cut_off_the_wiener_map_goes_on_where_asked(
-    given, make_denoiser, drain
-) -> None:
+def test_beyond_the_cut_off_the_wiener_map_goes_on_where_asked(given, make_denoiser, drain) -> None:
     doubling = make_denoiser(lambda blocks: 2 * blocks)
     made = {
         fill: made_of(BlushRegularizer(doubling, trailing=Trailing(is_filled=fill)), given, drain)
