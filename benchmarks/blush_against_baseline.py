@@ -92,6 +92,9 @@ def parse() -> argparse.Namespace:
         "--regularizers", nargs="+", default=["smoothness", "blush"], help="what to run"
     )
     parser.add_argument("--denoiser", default="default", help="name or file of the weights")
+    parser.add_argument(
+        "--trailing-fill", action="store_true", help="the Wiener map goes on beyond the cut-off"
+    )
     parser.add_argument("--low-pass", type=float, default=30.0, help="of the start maps, A")
     parser.add_argument("--snr", type=float, help="of all simulated sets, instead of their own")
     parser.add_argument("--seed", type=int, default=1, help="of images and subsets")
@@ -159,7 +162,11 @@ def row(
     """Refine with one regularizer; return what the judge says."""
     shutil.rmtree(output, ignore_errors=True)
     settings = engine.settings_for(data, local_search_from=4, threads=options.threads)
-    settings |= {"regularizer": regularizer, "denoiser": options.denoiser}
+    settings |= {
+        "regularizer": regularizer,
+        "denoiser": options.denoiser,
+        "trailing_fill": options.trailing_fill,
+    }
     run = engine.refine(data, output, settings)
     figures = columns(score(data, output))
     return {

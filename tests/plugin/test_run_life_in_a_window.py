@@ -133,6 +133,8 @@ def test_a_branch_from_the_dock(dock, viewer, application, wait_until, job, tmp_
     wait_until(lambda: dock.controller.phase is RunPhase.FINISHED)
     wait_until(lambda: dock.board.layer("final") is not None)
     assert not shown(dock, "go_on")
+    assert not dock.inputs.resume.isChecked()
+    assert dock.offer.about.text() == "Over; kept in run up to iteration 2."
     assert dock.offer.iteration.maximum() == 2
     dock.offer.iteration.setValue(1)
     dock.offer.branch.click()

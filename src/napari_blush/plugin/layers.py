@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from napari.layers import Image  # type: ignore[import-untyped]
-from napari.utils import Colormap  # type: ignore[import-untyped]
 from torch import Tensor
 
 from napari_blush.data_model.half_maps import HalfMaps
+from napari_blush.plugin.difference_colormap import difference_colormap
 from napari_blush.plugin.hand import show_first_map_right_handed
 from napari_blush.plugin.iteration_store import ITERATION_FILES, IterationStore
 from napari_blush.plugin.layer_looks import (
@@ -32,12 +32,6 @@ from napari_blush.session import RefinementSession
 
 Volume = npt.NDArray[np.float32]
 Later = Callable[[Callable[[], None]], None]
-
-CHANGE_COLORS = Colormap(
-    [[0.25, 0.55, 1.0, 1.0], [0.0, 0.0, 0.0, 1.0], [1.0, 0.45, 0.2, 1.0]],
-    name="blush change",
-    display_name="blue, nothing, orange",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +55,8 @@ ROLES = {
         "denoiser change (sigma)",
         look=symmetric_look,
         arguments={
-            "colormap": CHANGE_COLORS, "blending": "additive", "rendering": "translucent",
-            **_HIDDEN,
+            "colormap": difference_colormap(), "blending": "translucent_no_depth",
+            "rendering": "translucent", **_HIDDEN,
         },
         keeps_look=True,
     ),

@@ -9,14 +9,14 @@ from typing import Any
 
 _PLUGIN = "napari-blush"
 
-Rgba = tuple[float, float, float, float]
+Rgb = tuple[float, float, float]
 
-DIFFERENCE_COLORS: dict[str, tuple[Rgba, Rgba, Rgba]] = {
-    "blue to orange": ((0.25, 0.55, 1.0, 1.0), (0.0, 0.0, 0.0, 1.0), (1.0, 0.45, 0.2, 1.0)),
-    "green to magenta": ((0.2, 0.8, 0.3, 1.0), (0.0, 0.0, 0.0, 1.0), (0.95, 0.3, 0.85, 1.0)),
-    "cyan to red": ((0.1, 0.8, 0.85, 1.0), (0.0, 0.0, 0.0, 1.0), (0.95, 0.25, 0.2, 1.0)),
+DIFFERENCE_COLORS: dict[str, tuple[Rgb, Rgb]] = {
+    "blue to orange": ((0.25, 0.55, 1.0), (1.0, 0.45, 0.2)),
+    "green to magenta": ((0.2, 0.8, 0.3), (0.95, 0.3, 0.85)),
+    "cyan to red": ((0.1, 0.8, 0.85), (0.95, 0.25, 0.2)),
 }
-"""Colours of less, nothing and more, by the name that the preferences offer."""
+"""Colours of less and of more, by the name that the preferences offer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,18 +4,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from napari.utils import Colormap  # type: ignore[import-untyped]
 from psygnal import Signal
 
 from napari_blush.data_model.results import IterationResult
 from napari_blush.plugin.comparison import Comparison
+from napari_blush.plugin.difference_colormap import difference_colormap
 from napari_blush.plugin.flip import Flip
 from napari_blush.plugin.fsc_layer import FscLayer
 from napari_blush.plugin.iteration_store import IterationStore
 from napari_blush.plugin.iterations_layer import IterationsLayer
 from napari_blush.plugin.layers import Later, LayerBoard, at_once
 from napari_blush.plugin.orientations_layer import OrientationsLayer
-from napari_blush.plugin.preferences import DIFFERENCE_COLORS, Preferences
+from napari_blush.plugin.preferences import Preferences
 from napari_blush.refine.events import RunStarted
 from napari_blush.session import RefinementSession
 
@@ -202,11 +202,10 @@ class RunLayers:
 
 def colormaps(preferences: Preferences) -> dict[str, Any]:
     """Return the colours of layers that a person has chosen, by role."""
-    name = preferences.difference_color
     return {
         "half1": preferences.half1_color,
         "half2": preferences.half2_color,
         "denoised1": preferences.denoised_color,
         "denoised2": preferences.denoised_color,
-        "change": Colormap(list(DIFFERENCE_COLORS[name]), name=f"blush {name}", display_name=name),
+        "change": difference_colormap(preferences.difference_color),
     }

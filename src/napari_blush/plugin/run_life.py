@@ -84,7 +84,7 @@ class RunLife:
         self.drop_branch()
         self.folder = folder
         self._dock.fill(job)
-        self._dock.begin(job)
+        self._dock.begin(replace(job, resume=True))  # its layers may be here, and stay in view
         self._dock.controller.open(folder)
 
     def began(self, job: JobDescription) -> None:
@@ -210,7 +210,8 @@ class RunLife:
         phase = self._dock.controller.phase
         settings = self._dock.entered_settings()
         offer.show_run(
-            f"Kept in {folder.name} up to iteration {whole[-1]}.",
+            f"{'Over; kept' if is_over(folder) else 'Kept'} in {folder.name} up to iteration "
+            f"{whole[-1]}.",
             (whole[0], whole[-1]),
             "smoothness" if settings is None else other_regularizer(settings),
             can_continue=phase in _UNFINISHED,
@@ -264,6 +265,8 @@ class RunLife:
 def job_of(folder: Path) -> JobDescription:
     """Return the run in a folder, with the settings in force; missing files are empty paths.
 
+    A run that has its final map is not to be gone on with.
+
     Raises
     ------
     RunFolderError
@@ -271,8 +274,17 @@ def job_of(folder: Path) -> JobDescription:
     """
     source = read_source(folder)
     return JobDescription(
-        source.particles or Path(), source.reference or Path(), folder, settings_at(folder), True
+        source.particles or Path(),
+        source.reference or Path(),
+        folder,
+        settings_at(folder),
+        resume=not is_over(folder),
     )
+
+
+def is_over(folder: Path) -> bool:
+    """Return whether the run in a folder has come to its end."""
+    return (folder / _FINAL).is_file()
 
 
 def next_branch_folder(folder: Path, kind: str) -> Path:

@@ -6,12 +6,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from napari.utils import Colormap  # type: ignore[import-untyped]
 from qtpy.QtCore import QTimer
 
+from napari_blush.plugin.difference_colormap import difference_colormap
 from napari_blush.plugin.layer_looks import CHANGE_SIGMA
 from napari_blush.plugin.loading import run_in_background
-from napari_blush.plugin.preferences import DIFFERENCE_COLORS, current_preferences
+from napari_blush.plugin.preferences import current_preferences
 from napari_blush.plugin.worker import StepWorker
 
 Asked = tuple[float, int]
@@ -101,7 +101,7 @@ class DenoisedLayers:
         self._shown = [one for one in self._shown if one.denoised is self._preview]
         if self._preview is not None and self._preview in self._viewer.layers:
             self._preview.visible = False
-        difference = DIFFERENCE_COLORS[current_preferences().difference_color]
+        colors = difference_colormap(current_preferences().difference_color)
         each = zip(sources, found.maps, blends, strict=True)
         for number, (source, one, (mixed, change)) in enumerate(each):
             metadata = {"weights": found.weights, "source": source.name}
@@ -119,11 +119,11 @@ class DenoisedLayers:
                 **{
                     **source.attributes,
                     "contrast_limits": (-CHANGE_SIGMA, CHANGE_SIGMA),
-                    "blending": "additive",
+                    "blending": "translucent_no_depth",
                     "iso_threshold": CHANGE_SIGMA / 2,
                 },
                 name=f"change (sigma) · {source.name}",
-                colormap=Colormap(difference, name="blush change"),
+                colormap=colors,
                 rendering="translucent",
                 visible=False,
                 metadata=dict(metadata),
