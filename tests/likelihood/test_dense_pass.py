@@ -124,8 +124,10 @@ def test_the_order_of_orientations_does_not_matter(bank: SliceBank) -> None:
     prior = given_problem.orientation_log_prior[order]
     plain = dense_marginals(given_problem, bank)
     shuffled = dense_marginals(given_problem._replace(orientation_log_prior=prior), turned)
-    torch.testing.assert_close(shuffled.orientation, plain.orientation[:, order])
-    torch.testing.assert_close(shuffled.offset, plain.offset)
+    # Products of another order are rounded in another way, on some CPUs more than on others.
+    within = {"atol": rounding(given_problem, bank), "rtol": 0.0}
+    torch.testing.assert_close(shuffled.orientation, plain.orientation[:, order], **within)
+    torch.testing.assert_close(shuffled.offset, plain.offset, **within)
 
 
 @pytest.mark.parametrize("tile", [1, 10, 1000])

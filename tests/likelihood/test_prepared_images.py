@@ -169,7 +169,8 @@ def test_a_constant_added_to_an_image_changes_nothing(
     particles_of: Maker, particles: Particles, model: HalfModel
 ) -> None:
     images = particles.images.read(torch.arange(6))
-    plain, lifted = (prepared(particles_of(images + c), model) for c in (0.0, 11.0))
+    # Below 8, or float32 rounds the lifted images by more than the differences allowed below.
+    plain, lifted = (prepared(particles_of(images + c), model) for c in (0.0, 4.0))
     torch.testing.assert_close(lifted.masked, plain.masked, atol=2e-5, rtol=0)
     torch.testing.assert_close(lifted.unmasked, plain.unmasked, atol=2e-5, rtol=0)
 
