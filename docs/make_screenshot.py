@@ -63,7 +63,7 @@ def take(output: Path, theme: str, run: Path) -> None:
     """Run the demonstration in a window and write what it looks like at the end."""
     # The display must be there before these are imported.
     import napari  # noqa: PLC0415
-    from qtpy.QtWidgets import QApplication, QScrollArea  # noqa: PLC0415
+    from qtpy.QtWidgets import QApplication  # noqa: PLC0415
 
     from napari_blush.plugin.demo import open_demo  # noqa: PLC0415
     from napari_blush.plugin.run_phase import RunPhase  # noqa: PLC0415
@@ -88,8 +88,6 @@ def take(output: Path, theme: str, run: Path) -> None:
     # CFTR stands upright, seen from its side; z is the first axis.
     viewer.camera.set_view_direction(view_direction=(0, 1, 0), up_direction=(-1, 0, 0))
     viewer.camera.zoom *= 1.5
-    area = next(area for area in dock.findChildren(QScrollArea) if area.parent() is dock)
-    area.verticalScrollBar().setValue(dock.controls.y())
     wait(lambda: False, SETTLED)
     output.parent.mkdir(parents=True, exist_ok=True)
     viewer.window.screenshot(str(output), flash=False)

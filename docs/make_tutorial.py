@@ -105,15 +105,9 @@ class Journey:
         self.wait(lambda: any(title.startswith(name) for title in docks))
         return next(dock for title, dock in docks.items() if title.startswith(name))
 
-    def show_in_dock(self, widget: Any, dock: Any = None) -> None:
-        """Scroll a dock to a widget, which comes to its top where that can be."""
-        from qtpy.QtCore import QPoint  # noqa: PLC0415
-        from qtpy.QtWidgets import QScrollArea  # noqa: PLC0415
-
-        owner = dock or self.dock
-        area = next(one for one in owner.findChildren(QScrollArea) if one.parent() is owner)
-        top = widget.mapTo(area.widget(), QPoint(0, 0)).y()
-        area.verticalScrollBar().setValue(top - 4)
+    def turn_to(self, page: str) -> None:
+        """Bring a page of the dock to the front."""
+        self.dock.pages.turn_to(page)
         self.settle(0.2)
 
     def press(self, name: str) -> None:
@@ -239,11 +233,10 @@ def watch_and_steer(journey: Journey) -> None:
 
     dock, viewer = journey.dock, journey.viewer
     journey.wait(lambda: journey.iterations() >= 2)
-    journey.show_in_dock(dock.controls)
     journey.picture("04_watch", settle=0.5)
     journey.press("pause")
     journey.wait(lambda: dock.controller.phase is RunPhase.PAUSED)
-    journey.show_in_dock(dock.steering)
+    journey.turn_to("Steer")
     journey.picture("05_pause")
     dock.steering.paint.click()
     painted = viewer.layers.selection.active
@@ -252,10 +245,9 @@ def watch_and_steer(journey: Journey) -> None:
         painted.paint((middle, middle - 3 + across, middle + 10 + across), 1)
     journey.picture("06_mask")
     dock.steering.use_mask.click()
-    journey.show_in_dock(dock.controls)
+    journey.turn_to("Watch")
     journey.settle()
     journey.drag_cutoff(-2)
-    journey.show_in_dock(dock.steering)
     journey.picture("08_waiting")
     # To the end of this iteration, and through the next one, in which the changes take effect.
     for _ in range(2):
@@ -263,7 +255,6 @@ def watch_and_steer(journey: Journey) -> None:
         journey.press("step")
         journey.wait(lambda done=done: journey.iterations() > done)
         journey.wait(lambda: dock.controller.phase is RunPhase.PAUSED)
-    journey.show_in_dock(dock.controls)
     journey.plots.iteration.setValue(1)
     journey.picture("09_earlier_iteration")
     dock.looks.latest.click()
@@ -277,7 +268,6 @@ def finish(journey: Journey) -> None:
     dock = journey.dock
     journey.wait(lambda: dock.controller.phase is RunPhase.FINISHED)
     journey.wait(lambda: dock.board.layer("final") is not None)
-    journey.show_in_dock(dock.controls)
     journey.plots.tabs.setCurrentWidget(journey.plots.progress)
     journey.picture("10_finished")
     journey.plots.tabs.setCurrentWidget(journey.plots.fsc)
@@ -312,7 +302,6 @@ def branch(journey: Journey) -> None:
     dock = journey.dock
     dock.offer.iteration.setValue(2)
     dock.offer.branch.click()
-    journey.show_in_dock(dock.controls)
     journey.picture("14_branch")
 
 
@@ -331,7 +320,6 @@ def reopen(output: Path, theme: str) -> None:
     journey.dock = next(iter(viewer.window.dock_widgets.values()))
     journey.wait(lambda: journey.dock.controller is not None)
     journey.wait(lambda: journey.dock.controller.phase is RunPhase.FINISHED)
-    journey.show_in_dock(journey.dock.inputs)
     journey.picture("15_reopened", settle=2 * SETTLED)
     viewer.close()
     journey.application.processEvents()

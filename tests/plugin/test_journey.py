@@ -13,7 +13,7 @@ from napari_blush.io.run_history import read_history
 from napari_blush.io.run_settings import read_source
 from napari_blush.plugin.mask_painting import painted_layer
 from napari_blush.plugin.run_phase import RunPhase
-from napari_blush.plugin.widgets.refine import RefineWidget
+from napari_blush.plugin.widgets.refine import STEER, RefineWidget
 
 PICTURES = os.environ.get("NAPARI_BLUSH_PICTURES")
 """Folder to leave screenshots in, to be looked at."""
@@ -69,8 +69,11 @@ def covered(shot: np.ndarray) -> float:
 
 
 def widest(dock: RefineWidget) -> int:
-    """Return how wide the page in the dock has to be."""
-    return dock.form.parentWidget().minimumSizeHint().width()
+    """Return how wide the dock has to be for all of its pages."""
+    areas = [dock.pages.widget(index) for index in range(dock.pages.count())]
+    bar = areas[0].verticalScrollBar().sizeHint().width()
+    pages = [area.widget().minimumSizeHint().width() + bar for area in areas]
+    return max(dock.minimumSizeHint().width(), *pages)
 
 
 def test_the_whole_way(new_viewer, application, wait_until, tiny_files, tmp_path) -> None:
@@ -162,6 +165,7 @@ def test_the_whole_way(new_viewer, application, wait_until, tiny_files, tmp_path
     (dock,) = reopened.window.dock_widgets.values()
     wait_until(lambda: dock.controller is not None)
     wait_until(lambda: dock.controller.phase is RunPhase.FINISHED)
+    dock.pages.turn_to(STEER)
     wait_until(lambda: dock.offer.isVisibleTo(dock))
     assert reopened.dims.ndisplay == 3
     assert list(dock.controller.session.summaries) == [3, 4]

@@ -95,7 +95,7 @@ def test_the_cutoff_is_dragged_and_iterations_are_clicked(running, application, 
     application.processEvents()
     assert plots.fsc.cutoff.shell == wanted
     assert plots.fsc.cutoff.is_unsafe
-    assert dock.form.editors["trailing_limit"].value() == "21.333"
+    assert dock.steering.form.editors["trailing_limit"].value() == "21.333"
     assert dock.steering.changes() == {}
     picture(dock, application, "plots_1_dragged")
     step(dock, wait_until)

@@ -6,6 +6,8 @@ from pathlib import Path
 import napari
 import numpy as np
 import pytest
+from qtpy.QtCore import QPoint
+from qtpy.QtWidgets import QApplication
 
 from napari_blush.io.mrc import read_map
 from napari_blush.io.run_settings import read_settings
@@ -16,7 +18,9 @@ from napari_blush.plugin.presets import PRESETS
 from napari_blush.plugin.run_phase import RunPhase
 from napari_blush.plugin.run_reader import read_runs
 from napari_blush.plugin.sample_sets import CFTR
-from napari_blush.plugin.widgets.refine import RefineWidget
+from napari_blush.plugin.widgets.refine import SET_UP, STEER, WATCH, RefineWidget
+from napari_blush.plugin.widgets.steering_panel import READ_ONCE
+from napari_blush.refine.changes import AT_THE_START_ONLY
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
 PICTURES = os.environ.get("NAPARI_BLUSH_PICTURES")
@@ -76,10 +80,13 @@ def test_a_whole_run(filled, viewer, application, wait_until, tmp_path) -> None:
     dock.controller.pause()
     wait_until(lambda: dock.controller.phase is RunPhase.PAUSED)
     assert enabled(dock) == {"resume", "step", "finish", "cancel"}
-    dock.form.editors["tau2_fudge"].set_value(2.0)
+    dock.steering.form.editors["tau2_fudge"].set_value(2.0)
     assert dock.steering.changes() == {"tau2_fudge": 2.0}
+    assert "Changed and not applied: tau2 fudge" in dock.steering.state.text()
     dock.steering.apply.click()
+    assert "From the next iteration on: tau2_fudge 2" in dock.steering.state.text()
     assert not dock.form.editors["symmetry"].native.isEnabled()
+    assert "page Steer" in dock.form.editors["tau2_fudge"].native.toolTip()
     dock.controls.buttons["step"].click()
     wait_until(lambda: dock.controller.phase is RunPhase.PAUSED)
     assert dock.controller.session.iteration == 1
@@ -112,7 +119,7 @@ def test_a_whole_run(filled, viewer, application, wait_until, tmp_path) -> None:
     wait_until(lambda: bool(opened))
     assert "was denoised" in opened[0].read_text()
     assert "Changed: tau2_fudge." in dock.log.toPlainText()
-    assert read_settings(run) == dock.job().settings.model_copy(update={"tau2_fudge": 1.0})
+    assert read_settings(run) == dock.job().settings
     assert phases[0] is RunPhase.STARTING
     assert dock._view.plots.isVisibleTo(dock)
     found = {arguments["metadata"][TAG]["role"]: data for data, arguments, _ in read_runs(str(run))}
@@ -120,6 +127,44 @@ def test_a_whole_run(filled, viewer, application, wait_until, tmp_path) -> None:
     assert np.array_equal(found["reference"], board.layer("reference").data)
     assert run_folder_reader(str(run / "settings.yaml"))(str(run / "settings.yaml"))
     assert viewer.dims.ndisplay == 3
+
+
+def test_the_eye_goes_down_the_dock_and_finds_start(dock, viewer, application, wait_until) -> None:
+    viewer.window.set_geometry(0, 0, 1366, 768)
+    wait_until(lambda: dock.height() > 600)
+    start = dock.controls.buttons["start"]
+    column = [dock.inputs, dock.presets, dock.form, dock.command, start]
+    heights = [part.mapTo(dock, QPoint(0, 0)).y() for part in column]
+    assert heights == sorted(heights)
+    dock.pages.widget(0).verticalScrollBar().setValue(1000)
+    assert start.mapTo(dock.window(), start.rect().bottomLeft()).y() < 768
+    assert not start.visibleRegion().isEmpty()
+    # What there is nothing of yet cannot be turned to.
+    assert [dock.pages.isTabEnabled(index) for index in range(3)] == [True, False, False]
+
+
+def test_pages_turn_by_themselves_at_the_start_and_never_later(filled, wait_until) -> None:
+    dock = filled
+    assert dock.pages.title == SET_UP
+    dock.controls.buttons["start"].click()
+    dock.controller.step()
+    assert dock.pages.title == WATCH
+    dock.pages.turn_to(STEER)
+    assert dock.steering.apply.isVisibleTo(dock)
+    wait_until(lambda: dock.controller.phase is RunPhase.PAUSED)
+    dock.controls.buttons["resume"].click()
+    wait_until(lambda: dock.controller.phase is RunPhase.FINISHED, 120)
+    assert dock.pages.title == STEER
+    assert not dock.steering.isVisibleTo(dock)
+    assert dock.offer.isVisibleTo(dock)
+    dock.offer.branch.click()
+    assert dock.pages.title == SET_UP
+    assert "Goes on from iteration" in dock.offer.origin.text()
+    assert dock.offer.origin.isVisibleTo(dock)
+
+
+def test_what_may_change_later_is_all_that_the_engine_can_change() -> None:
+    assert set(READ_ONCE) == AT_THE_START_ONLY
 
 
 def test_cancelling_keeps_whole_iterations_and_gives_the_folder_back(
@@ -167,8 +212,11 @@ def test_presets_change_what_they_name_and_nothing_else(filled, tiny_files) -> N
         filled.form.set_value(tiny_files.settings)
         filled.use_preset(name)
         assert filled.form.value() == tiny_files.settings.model_copy(update=changes)
-    filled.use_preset("Preset…")
-    assert filled.form.value() == tiny_files.settings.model_copy(update=changes)
+    box, chosen = filled.presets, []
+    box.chosen.connect(chosen.append)
+    for index in range(box.count()):
+        box.textActivated.emit(box.itemText(index))
+    assert chosen == list(PRESETS)
 
 
 def test_layers_without_a_file_are_written_when_a_run_begins(
@@ -236,6 +284,8 @@ def test_the_demonstration_starts_by_itself(viewer, wait_until, tmp_path) -> Non
 
 def test_the_command_line_asks_for_the_same(filled, tiny_files, tmp_path) -> None:
     words = filled.command.text().split()
+    filled.command.copy.click()
+    assert QApplication.clipboard().text() == filled.command.text()
     assert words[:3] == ["napari-blush", "refine", str(tiny_files.particles)]
     assert words[words.index("--output") + 1] == str(tmp_path / "run")
     assert words[words.index("--initial-low-pass") + 1] == "25"

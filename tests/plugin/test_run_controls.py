@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from napari_blush.plugin.run_phase import RunPhase, controls_of, is_busy, words_of
-from napari_blush.plugin.widgets.run_controls import RunControls
+from napari_blush.plugin.widgets.run_controls import RunControls, buttons_in_sight
 
 CAN = {
     RunPhase.LOADING: set(),
@@ -22,6 +22,18 @@ CAN = {
     RunPhase.CANCELLED: {"start"},
     RunPhase.FAILED: {"start"},
 }
+
+SEEN = {
+    RunPhase.RUNNING: ("pause", "step", "finish", "cancel"),
+    RunPhase.STEPPING: ("pause", "resume", "finish", "cancel"),
+    RunPhase.PAUSING: ("resume", "step", "finish", "cancel"),
+    RunPhase.PAUSED: ("resume", "step", "finish", "cancel"),
+    **dict.fromkeys(
+        (RunPhase.STARTING, RunPhase.FINISHING, RunPhase.CANCELLING),
+        ("pause", "step", "finish", "cancel"),
+    ),
+}
+"""While a run exists; otherwise there is one button, to start one."""
 
 
 @pytest.fixture
@@ -47,10 +59,22 @@ def test_buttons_follow_the_phase(controls, phase) -> None:
         assert not (is_busy(name) and controls_of(name).start)
 
 
+@pytest.mark.parametrize("phase", RunPhase)
+def test_what_can_be_pressed_is_in_sight_and_little_else(controls, phase) -> None:
+    controls.show_phase(phase)
+    seen = {name for name, button in controls.buttons.items() if not button.isHidden()}
+    assert seen == set(buttons_in_sight(phase)) == set(SEEN.get(phase, ("start",)))
+    assert seen >= CAN[phase]
+
+
 def test_an_unfilled_form_cannot_start_and_says_why(controls) -> None:
     controls.show_phase(RunPhase.IDLE, can_start=False, detail="Particles: nothing is chosen yet.")
     assert not controls.buttons["start"].isEnabled()
-    assert "nothing is chosen" in controls.state.text()
+    assert controls.state.text() == "Particles: nothing is chosen yet."
+    controls.show_phase(RunPhase.FAILED, detail="Memory ran out.")
+    assert controls.state.text() == "Failed. Memory ran out."
+    controls.show_phase(RunPhase.LOADING, can_start=False, detail="Particles: none.")
+    assert controls.state.text() == "Loading PyTorch… Particles: none."
     assert controls_of(RunPhase.RUNNING, can_start=False) == controls_of(RunPhase.RUNNING)
 
 

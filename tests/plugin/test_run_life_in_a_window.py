@@ -19,7 +19,7 @@ from napari_blush.plugin.layer_looks import TAG
 from napari_blush.plugin.refinement_job import refinement_events
 from napari_blush.plugin.run_phase import RunPhase
 from napari_blush.plugin.run_reader import read_runs
-from napari_blush.plugin.widgets.refine import RefineWidget
+from napari_blush.plugin.widgets.refine import STEER, RefineWidget
 from napari_blush.refine.events import IterationFinished
 from napari_blush.refine.steering import ChangeSettings, Steering
 from napari_blush.regularization import registry
@@ -82,6 +82,7 @@ def drop(viewer, folder: Path) -> None:
 
 
 def shown(dock, name: str) -> bool:
+    dock.pages.turn_to(STEER)
     return getattr(dock.offer, name).isVisibleTo(dock)
 
 

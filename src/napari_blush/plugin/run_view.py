@@ -7,8 +7,9 @@ import torch
 from napari.utils.theme import get_theme  # type: ignore[import-untyped]
 
 from napari_blush.data_model.results import RefinementResult
-from napari_blush.errors import BlushError
+from napari_blush.errors import BlushError, SettingsError
 from napari_blush.io.mrc import MapFile, read_map
+from napari_blush.numerics.devices import chosen_device
 from napari_blush.plugin.flip import bind_keys
 from napari_blush.plugin.job_description import JobDescription
 from napari_blush.plugin.layers import LayerBoard
@@ -119,8 +120,19 @@ class RunView:
         layers.want_curves(looks.curves.isChecked())
         layers.want_orientations(looks.orientations.isChecked())
         layers.chosen.connect(self._at_choice)
-        self._dock.summary.clear()
+        self._dock.summary.setText("Curves come with the first iteration.")
         self._read_inputs(job, layers.board)
+
+    def show_device(self, asked: str) -> None:
+        """Show where a run would compute that asks for this device; nothing where it cannot."""
+        try:
+            self._show_device(asked, chosen_device(asked, SettingsError).type)
+        except SettingsError:
+            self._dock.controls.show_device("")
+
+    def _show_device(self, asked: str, device: str) -> None:
+        why = "as chosen under Device" if asked == "cpu" else "no CUDA device was found"
+        self._dock.controls.show_device(device, why if device == "cpu" else "")
 
     def end(self) -> None:
         """Hear no more of the session."""
@@ -155,9 +167,8 @@ class RunView:
         self._dock.steering.show_waiting(waiting)
 
     def _limit_trailing(self, resolution: float | None) -> None:
-        """Ask for a trailing limit in angstrom at once, and show it among the settings."""
+        """Ask for a trailing limit in angstrom at once."""
         self._dock.steering.set_now({"trailing_limit": resolution})
-        self._dock.form.editors["trailing_limit"].set_value(resolution)
 
     def _map_of(self, role: str, iteration: int) -> Any:
         return None if self.layers is None else self.layers.store.find(role, iteration)
@@ -168,15 +179,18 @@ class RunView:
         try:
             begin_painting(self._viewer, self.board)
         except BlushError as error:
-            self._dock.say(str(error))
+            self._dock.steering.tell(str(error))
             return
-        self._dock.say("Paint the mask with the brush, erase with the eraser; then Use mask.")
+        self._dock.steering.tell("Paint with the brush, erase with the eraser; then Use mask.")
 
     def _propose_mask(self) -> None:
         values = None if self.board is None else take_painted(self._viewer, self.board)
         if values is None:
-            self._dock.say("The run has no mask; wanted one to use; press Paint mask to make it.")
+            self._dock.steering.tell(
+                "The run has no mask; wanted one to use; press Paint mask to make it."
+            )
             return
+        self._dock.steering.tell("")
         self._session.steering.propose(ChangeMask(torch.from_numpy(values)))
 
     def _read_inputs(self, job: JobDescription, board: LayerBoard) -> None:
@@ -199,9 +213,7 @@ class RunView:
     def _started(self, run: RunStarted | None) -> None:
         if run is None or self._job is None:
             return
-        asked = self._job.settings.device
-        why = "as chosen under Device" if asked == "cpu" else "no CUDA device was found"
-        self._dock.controls.show_device(run.device, why if run.device == "cpu" else "")
+        self._show_device(self._job.settings.device, run.device)
 
     def _at_iteration(self, _: int) -> None:
         self._show_waiting()
@@ -218,6 +230,8 @@ class RunView:
     def _messages(self, messages: tuple[Message, ...]) -> None:
         for message in messages[self._n_told :]:
             mark = "! " if message.warning else ""
+            if message.warning and self._session.iteration:
+                self._dock.steering.tell(message.text)  # of a wish that could not be granted
             self._dock.log.appendPlainText(f"{mark}{message.text}")
         self._n_told = len(messages)
 

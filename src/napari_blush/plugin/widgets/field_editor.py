@@ -84,6 +84,13 @@ class FieldEditor(QObject):
         """Say what is wrong, or with nothing that all is well."""
         self.problem.say(sentence)
 
+    def mark(self, marked: bool) -> None:
+        """Let the label stand out, or not: what is entered is not in force yet."""
+        font = self.label.font()
+        if font.bold() != marked:
+            font.setBold(marked)
+            self.label.setFont(font)
+
     def enable(self, enabled: bool, reason: str = "") -> None:
         """Let the field be changed, or say why it cannot be."""
         self.native.setEnabled(enabled)

@@ -5,19 +5,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from qtpy.QtCore import Qt, QTimer
-from qtpy.QtWidgets import (
-    QApplication,
-    QComboBox,
-    QHBoxLayout,
-    QLabel,
-    QLineEdit,
-    QMessageBox,
-    QPushButton,
-    QScrollArea,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QMessageBox, QVBoxLayout, QWidget
 
 from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.errors import BlushError, SettingsError
@@ -28,7 +17,10 @@ from napari_blush.plugin.preferences import current_preferences
 from napari_blush.plugin.presets import PRESETS
 from napari_blush.plugin.run_phase import RunPhase, is_busy
 from napari_blush.plugin.sample_sets import CFTR, SampleSet
+from napari_blush.plugin.widgets.command_line import CommandLine
 from napari_blush.plugin.widgets.farewell import Farewell
+from napari_blush.plugin.widgets.pages import Pages
+from napari_blush.plugin.widgets.preset_choice import PresetChoice
 from napari_blush.plugin.widgets.refinement_inputs import RefinementInputs, next_run_folder
 from napari_blush.plugin.widgets.report_button import ReportButton
 from napari_blush.plugin.widgets.run_controls import RunControls
@@ -48,6 +40,15 @@ BASIC = (
     "spectral_trailing",
     "max_iterations",
     "device",
+)
+SET_UP, WATCH, STEER = "Set up", "Watch", "Steer"
+"""Titles of the pages, in the order in which they are needed."""
+
+_REGULARIZERS = ("smoothness", "blush")
+_NO_RUN = "There is no run yet: fill in the first page and press Start."
+_NOTHING_GOES_ON = (
+    "No run is going on. One that is kept can be gone on with in another way, from any of its "
+    "iterations:"
 )
 _WIDTH = 352
 _MARGIN = 5
@@ -93,29 +94,25 @@ class RefineWidget(QWidget):
             RefinementSettings,
             BASIC,
             left_out=("solvent_mask",),
-            choices={"regularizer": ("smoothness", "blush")},
+            choices={"regularizer": _REGULARIZERS},
             defaults=RefinementSettings(**current_preferences().settings),
             parent=self,
         )
-        self.presets = QComboBox()
-        self.presets.addItem("Preset…")
-        for name, (help_text, _) in PRESETS.items():
-            self.presets.addItem(name)
-            self.presets.setItemData(
-                self.presets.count() - 1, help_text, Qt.ItemDataRole.ToolTipRole
-            )
+        self.presets = PresetChoice(self)
         self.controls = RunControls(self)
         self.offer = RunOffer(self)
-        self.steering = SteeringPanel(self)
+        self.steering = SteeringPanel(_REGULARIZERS, self)
+        self.at_rest = QLabel(_NOTHING_GOES_ON)
+        self.at_rest.setWordWrap(True)
         self.looks = ViewPanel(self)
         self.summary = QLabel()
         self.summary.setWordWrap(True)
         self.log = RunLog(self)
         self.report = ReportButton(self.say, self)
         self.plots = QVBoxLayout()
-        self.command = QLineEdit()
-        self.command.setReadOnly(True)
-        self.command.setToolTip("The same run from a shell")
+        self.command = CommandLine(self)
+        self.pages = Pages(self)
+        self._said = ""
         self._memory_timer = QTimer(self)
         self._memory_timer.setInterval(_MEMORY_MILLISECONDS)
         self._lay_out()
@@ -158,19 +155,19 @@ class RefineWidget(QWidget):
     def begin(self, job: JobDescription) -> None:
         """Make room for a run."""
         self.log.clear()
+        self._said = ""
         self._view.begin(job)
+        self.pages.turn_to(WATCH)
 
     def entered_settings(self) -> RefinementSettings | None:
-        """Return the settings that are entered, None where something is wrong."""
-        return None if self.form.problems() else self.form.value()
+        """Return the settings that are entered, or asked of the run; None where one is wrong."""
+        form = self.steering.form if is_busy(self._phase) else self.form
+        return None if form.problems() else form.value()
 
     def steer(self, values: dict[str, Any]) -> None:
         """Enter settings, and ask the run that is going on for them."""
-        try:
-            self.form.set_value(self.form.value().model_copy(update=values))
-        except SettingsError as error:
-            self.say(str(error))
-            return
+        for name, value in values.items():
+            self.steering.form.editors[name].set_value(value)
         self.steering.apply.click()
 
     def open_twin(self, job: JobDescription) -> None:
@@ -197,7 +194,7 @@ class RefineWidget(QWidget):
 
     def use_preset(self, name: str) -> None:
         """Enter the settings of a preset, and leave all others as they are."""
-        _, changes = PRESETS.get(name, ("", {}))
+        _, changes = PRESETS[name]
         try:
             self.form.set_value(self.form.value().model_copy(update=changes))
         except SettingsError as error:
@@ -216,7 +213,7 @@ class RefineWidget(QWidget):
             return
         self.begin(job)
         for sentence in written:
-            self.say(sentence)
+            self.log.appendPlainText(sentence)
         self.steering.begin(job.settings)
         self.controller.start(job)
         self._life.began(job)
@@ -251,35 +248,27 @@ class RefineWidget(QWidget):
         return answer == QMessageBox.StandardButton.Yes
 
     def _lay_out(self) -> None:
-        page = QWidget()
-        column = QVBoxLayout(page)
-        column.setContentsMargins(_MARGIN, _MARGIN, _MARGIN, _MARGIN)
-        copy = QPushButton("Copy")
-        copy.setToolTip("Copy the command line")
-        copy.clicked.connect(lambda: self._copy_command())
-        line = QHBoxLayout()
-        line.addWidget(self.command)
-        line.addWidget(copy)
-        column.addWidget(self.inputs)
-        column.addWidget(self.controls)
-        column.addWidget(self.offer)
-        column.addWidget(self.summary)
-        column.addLayout(self.plots)
-        column.addWidget(self.looks)
-        column.addWidget(self.log)
-        column.addWidget(self.report)
-        column.addWidget(self.steering)
-        column.addWidget(self.presets)
-        column.addWidget(self.form)
-        column.addLayout(line)
-        column.addStretch()
-        scroll = QScrollArea()
-        scroll.setWidgetResizable(True)
-        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-        scroll.setWidget(page)
+        self.pages.add(SET_UP, self.inputs, self.presets, self.form, self.command)
+        self.pages.add(WATCH, self.summary, self.plots, self.looks, self.report, self.log)
+        self.pages.add(STEER, self.steering, self.at_rest, self.offer)
+        line = QFrame()
+        line.setFrameShape(QFrame.Shape.HLine)
+        origin = QHBoxLayout()
+        origin.addWidget(self.offer.origin, 1)
+        origin.addWidget(self.offer.drop)
+        self.controls.stand_beside_start(self.offer.go_on)
+        self.offer.go_on.hide()
+        below = QVBoxLayout()
+        below.setContentsMargins(_MARGIN, 0, _MARGIN, _MARGIN)
+        below.addWidget(line)
+        below.addLayout(origin)
+        below.addWidget(self.steering.state)
+        below.addWidget(self.controls)
         layout = QVBoxLayout(self)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll)
+        layout.setContentsMargins(0, _MARGIN, 0, 0)  # the title of a dock covers its first pixels
+        layout.setSpacing(2)
+        layout.addWidget(self.pages, 1)
+        layout.addLayout(below)
         self.setMinimumWidth(_WIDTH)
 
     def _connect(self) -> None:
@@ -287,7 +276,8 @@ class RefineWidget(QWidget):
         self.inputs.sample_wanted.connect(self.use_sample)
         self.form.value_changed.connect(lambda _: self.refresh())
         self.controls.pressed.connect(self.press)
-        self.presets.textActivated.connect(lambda name: self.use_preset(name))
+        self.presets.chosen.connect(self.use_preset)
+        self.offer.branch_wanted.connect(lambda _: self.pages.turn_to(SET_UP))
         self.steering.proposed.connect(self._propose)
         self._memory_timer.timeout.connect(self._show_memory)
 
@@ -321,14 +311,18 @@ class RefineWidget(QWidget):
         self._phase = phase
         busy = is_busy(phase)
         self.inputs.setEnabled(not busy)
-        reason = "It can only be set at the start of a run."
+        self.presets.setEnabled(not busy)
+        self.form.enable(self.form.editors, not busy, "It is changed on the page Steer now.")
+        self.form.restore.setEnabled(not busy)
+        self.offer.drop.setEnabled(not busy)
+        self.at_rest.setHidden(busy)
         if self._view is not None:
+            reason = "It can only be set at the start of a run."
             self.form.enable(self._view.fixed_settings, not busy, reason)
             self._life.restrict()
             self._life.refresh()
-        self.form.restore.setEnabled(not busy)
-        self.presets.setEnabled(not busy)
         if busy:
+            self.offer.go_on.hide()
             self._memory_timer.start()
         else:
             self._memory_timer.stop()
@@ -337,23 +331,25 @@ class RefineWidget(QWidget):
 
     def refresh(self) -> None:
         """Show what can be pressed, why not, and the command line."""
-        problem = ""
+        problem, busy = "", is_busy(self._phase)
         try:
             job = self.job()
-            self.command.setText(job.command)
-            self.command.setCursorPosition(0)
+            self.command.set_text(job.command)
             problem = "" if self._life is None else self._life.problem(job)
         except BlushError as error:
             problem = str(error)
-            self.command.clear()
+            self.command.set_text("")
         self.report.set_folder(self.inputs.fields["output"].value())
-        waiting = problem if not is_busy(self._phase) else ""
+        has_run = busy or (self._life is not None and self._life.folder is not None)
+        for title in (WATCH, STEER):
+            self.pages.open(title, has_run, _NO_RUN)
+        waiting = "" if busy else problem or self._said
         if self._phase is RunPhase.FAILED:
             # What went wrong is not to be looked for.
             waiting = " ".join([*self.controller.session.last_words, problem])
         self.controls.show_phase(self._phase, can_start=not problem, detail=waiting)
-        if is_busy(self._phase) and not self.form.problems():
-            self.steering.show_wanted(self.form.value())
+        if self._view is not None and not busy:
+            self._view.show_device(self.form.editors["device"].value())
 
     def _show_memory(self) -> None:
         self.controls.show_memory(memory_in_words())
@@ -361,14 +357,11 @@ class RefineWidget(QWidget):
     def _propose(self, values: dict[str, Any]) -> None:
         self._view.propose(values)
 
-    def _copy_command(self) -> None:
-        clipboard = QApplication.clipboard()
-        if clipboard is not None:
-            clipboard.setText(self.command.text())
-
     def say(self, text: str) -> None:
-        """Add a line to what the run has said."""
+        """Add a line to what the run has said; between runs it is also said beside *Start*."""
         self.log.appendPlainText(text)
+        self._said = text
+        self.refresh()
 
     def later(self, action: Callable[[], None]) -> None:
         """Run an action in a later turn of the event loop: layers are added there."""

@@ -1,11 +1,13 @@
-"""Buttons of a run, its progress, and where it computes; what can be pressed is a pure function."""
+"""Buttons of a run, its progress, and where it computes.
+
+What can be pressed and what is seen are pure functions of where the run stands.
+"""
 
 import time
 from collections.abc import Callable
 
 from qtpy.QtCore import Qt, Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
-    QGridLayout,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -25,13 +27,25 @@ _BUTTONS = {
     "finish": ("Finish", "Make the next iteration the last, on all data, and write the maps"),
     "cancel": ("Cancel", "End the run now; whole iterations stay in the run folder"),
 }
-_PER_ROW = 3
+_HOLDING = ("pause", "resume", "step")
+_ENDING = ("finish", "cancel")
 _BAR_STEPS = 1000
-_CALM, _LOUD = "#4c8a5b", "#c2762a"
+_CALM, _LOUD = "#3f7a4d", "#b3601a"
+_FIRST = f"QPushButton:enabled {{ background: {_CALM}; color: white; font-weight: bold; }}"
+"""Of the button that all begins with."""
+
+
+def buttons_in_sight(phase: RunPhase) -> tuple[str, ...]:
+    """Return the buttons that mean something now: one to start, or four for what is going on."""
+    if not is_busy(phase):
+        return ("start",)
+    controls = controls_of(phase)
+    holding = tuple(name for name in _HOLDING if getattr(controls, name))
+    return (*(holding or ("pause", "step")), *_ENDING)
 
 
 class RunControls(QWidget):
-    """Six buttons, the stage in words, a bar with the time left, and a badge for the device.
+    """The stage in words, a bar with the time left, a row of buttons, and a badge for the device.
 
     Parameters
     ----------
@@ -50,12 +64,13 @@ class RunControls(QWidget):
         self._clock = clock
         self._stage, self._began = "", 0.0
         self.buttons: dict[str, QPushButton] = {}
-        grid = QGridLayout()
-        for index, (name, (text, help_text)) in enumerate(_BUTTONS.items()):
+        self._row = QHBoxLayout()
+        for name, (text, help_text) in _BUTTONS.items():
             button = self.buttons[name] = QPushButton(text)
             button.setToolTip(help_text)
             button.clicked.connect(lambda _, name=name: self.pressed.emit(name))
-            grid.addWidget(button, *divmod(index, _PER_ROW))
+            self._row.addWidget(button, 1)
+        self.buttons["start"].setStyleSheet(_FIRST)
         self.state = QLabel()
         self.state.setWordWrap(True)
         self.bar = CalmProgressBar()
@@ -70,9 +85,9 @@ class RunControls(QWidget):
         self.memory.hide()
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(grid)
         for widget in (self.state, self.bar):
             layout.addWidget(widget)
+        layout.addLayout(self._row)
         place = QHBoxLayout()
         place.addWidget(self.badge, 2)
         place.addWidget(self.memory, 1)
@@ -80,12 +95,20 @@ class RunControls(QWidget):
         self.show_phase(RunPhase.IDLE)
         self.show_progress("", 0.0)
 
+    def stand_beside_start(self, button: QWidget) -> None:
+        """Take in a button for another way to begin."""
+        self._row.insertWidget(1, button, 1)
+
     def show_phase(self, phase: RunPhase, *, can_start: bool = True, detail: str = "") -> None:
         """Let those buttons be pressed that do something now, and say where the run stands."""
-        controls = controls_of(phase, can_start=can_start)
+        controls, in_sight = controls_of(phase, can_start=can_start), buttons_in_sight(phase)
         for name, button in self.buttons.items():
             button.setEnabled(getattr(controls, name))
-        self.state.setText(f"{words_of(phase)}. {detail}" if detail else words_of(phase))
+            button.setVisible(name in in_sight)
+        is_ready = can_start or phase is not RunPhase.IDLE
+        words = words_of(phase) if is_ready else ""
+        between = ". " if words and detail and not words.endswith("…") else " "
+        self.state.setText(f"{words}{between}{detail}".strip())
         self.bar.setVisible(is_busy(phase))
 
     def show_progress(self, stage: str, fraction: float) -> None:

@@ -4,9 +4,31 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QDoubleSpinBox, QGridLayout, QLabel, QPushButton, QWidget
+from qtpy.QtWidgets import (
+    QDoubleSpinBox,
+    QGridLayout,
+    QLabel,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_blush.data_model.settings import RefinementSettings
+from napari_blush.errors import SettingsError
+from napari_blush.plugin.widgets.settings_form import SettingsForm
+
+IN_SIGHT = (
+    *("regularizer", "denoiser", "denoiser_strength", "spectral_trailing", "trailing_limit"),
+    *("tau2_fudge", "max_iterations"),
+)
+"""Settings that are changed oftenest."""
+
+READ_ONCE = (
+    *("symmetry", "initial_low_pass", "solvent_mask", "first_iteration_cc", "healpix_order"),
+    *("adaptive_oversampling", "offset_range", "offset_step", "seed", "device", "threads"),
+    "memory_limit",
+)
+"""Settings that a run reads at its start, and that are not to be changed later."""
 
 FINER = "sample finer"
 LOCAL = "search locally"
@@ -27,24 +49,41 @@ _UNSAFE: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 class SteeringPanel(QWidget):
-    """Seen while a run is going on.
+    """Seen while a run is going on: settings that may change, and buttons for all else.
 
     Parameters
     ----------
+    regularizers : sequence of str
+        What there is to choose from.
     parent : QWidget, optional
+
+    Attributes
+    ----------
+    state : QLabel
+        What is changed, what waits, what is unsafe; the dock shows it on every page.
+    told : QLabel
+        What was said of the last wish.
     """
 
     proposed = Signal(dict)
     """Settings by name; or ``FINER``, ``LOCAL``, ``MASK``, ``NO_MASK``, ``PAINT`` with True; or
     ``OFFSETS`` with angstrom."""
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, regularizers: Sequence[str], parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self._used = RefinementSettings()
-        self._wanted = self._used
         self._waiting: tuple[str, ...] = ()
+        self.form: SettingsForm[RefinementSettings] = SettingsForm(
+            RefinementSettings,
+            IN_SIGHT,
+            left_out=READ_ONCE,
+            choices={"regularizer": regularizers},
+            parent=self,
+        )
+        self.form.restore.hide()
+        self.form.value_changed.connect(lambda _: self._refresh())
         self.apply = self._button(
-            "Apply changed settings", "Use the settings below from the next iteration on"
+            "Apply changed settings", "Use the settings above from the next iteration on"
         )
         self.apply.clicked.connect(lambda: self._apply())
         self.finer = self._button("Sample finer", "Halve the angular step", FINER)
@@ -62,35 +101,47 @@ class SteeringPanel(QWidget):
         self.offsets.clicked.connect(lambda: self.proposed.emit({OFFSETS: self.reach.value()}))
         self.state = QLabel()
         self.state.setWordWrap(True)
-        grid = QGridLayout(self)
-        grid.setContentsMargins(0, 0, 0, 0)
+        self.told = QLabel()
+        self.told.setWordWrap(True)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        about = QLabel("What is changed here takes effect at the next iteration.")
+        about.setWordWrap(True)
+        column.addWidget(about)
+        column.addWidget(self.form)
+        grid = QGridLayout()
         rows: list[tuple[QWidget, ...]] = [
             (self.apply,),
             (self.finer, self.local),
-            (self.paint, self.use_mask, self.no_mask),
             (self.offsets, self.reach),
-            (self.state,),
+            (self.paint, self.use_mask, self.no_mask),
+            (self.told,),
         ]
         for line, widgets in enumerate(rows):
             span = _COLUMNS // len(widgets)
             for place, widget in enumerate(widgets):
                 grid.addWidget(widget, line, place * span, 1, span)
-        self.hide()
+        column.addLayout(grid)
+        self.end()
 
     def begin(self, settings: RefinementSettings) -> None:
         """Show the panel for a run that was started with these settings."""
-        self._used = self._wanted = settings
-        self.show_waiting(())
+        self._used = settings
+        self.form.set_value(settings)
+        self.tell("")
         self.show()
+        self.show_waiting(())
 
     def end(self) -> None:
         """Hide the panel: there is nothing to steer."""
+        self._waiting = ()
+        self.state.hide()
         self.hide()
 
-    def show_wanted(self, settings: RefinementSettings) -> None:
-        """Take the settings that the form shows now."""
-        self._wanted = settings.model_copy(update={"solvent_mask": self._used.solvent_mask})
-        self._refresh()
+    def tell(self, sentence: str) -> None:
+        """Say what became of a wish, or what to do next."""
+        self.told.setText(sentence)
+        self.told.setVisible(bool(sentence))
 
     def show_waiting(self, words: Sequence[str]) -> None:
         """Say what the run has been asked for and has not taken yet."""
@@ -105,19 +156,25 @@ class SteeringPanel(QWidget):
     def set_now(self, values: dict[str, Any]) -> None:
         """Ask for settings at once, whatever else is changed and not applied."""
         self._used = self._used.model_copy(update=values)
-        self._wanted = self._wanted.model_copy(update=values)
+        for name, value in values.items():
+            self.form.editors[name].set_value(value)
         self.proposed.emit(values)
         self._refresh()
 
     def changes(self) -> dict[str, Any]:
-        """Return the settings that differ from those of the run."""
-        names = type(self._used).model_fields
-        both = {name: (getattr(self._used, name), getattr(self._wanted, name)) for name in names}
+        """Return the settings that differ from those of the run; none while one cannot be so."""
+        try:
+            wanted = self.form.value()
+        except SettingsError:
+            return {}
+        names = type(wanted).model_fields
+        both = {name: (getattr(self._used, name), getattr(wanted, name)) for name in names}
         return {name: new for name, (old, new) in both.items() if old != new}
 
     def _apply(self) -> None:
         changes = self.changes()
-        self._used = self._wanted
+        self._used = self.form.value()
+        self.tell("")
         self.proposed.emit(changes)
         self._refresh()
 
@@ -131,16 +188,17 @@ class SteeringPanel(QWidget):
     def _refresh(self) -> None:
         changes = self.changes()
         self.apply.setEnabled(bool(changes))
+        for name, editor in self.form.editors.items():
+            editor.mark(name in changes)
         parts = []
         if changes:
             names = ", ".join(name.replace("_", " ") for name in changes)
             parts.append(f"Changed and not applied: {names}.")
         if self._waiting:
             parts.append(f"From the next iteration on: {', '.join(self._waiting)}.")
-        unsafe = [
-            words for name, (is_so, words) in _UNSAFE.items() if is_so(getattr(self._wanted, name))
-        ]
-        if unsafe and self._wanted.regularizer == "blush":
+        shown = {name: editor.value() for name, editor in self.form.editors.items()}
+        unsafe = [words for name, (is_so, words) in _UNSAFE.items() if is_so(shown[name])]
+        if unsafe and shown["regularizer"] == "blush":
             parts.append(f"Unsafe: {', '.join(unsafe)}; the FSC can rise by itself.")
         self.state.setText(" ".join(parts))
-        self.state.setVisible(bool(parts))
+        self.state.setVisible(bool(parts) and not self.isHidden())
