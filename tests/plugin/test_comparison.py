@@ -62,6 +62,21 @@ def test_side_by_side_and_back(viewer, board) -> None:
     assert viewer.scene.camera.zoom == 3.25
 
 
+def test_the_section_of_the_change_faces_whoever_looks(viewer, board) -> None:
+    layer, camera = board.layer("change"), viewer.scene.camera
+    assert layer.depiction == "plane"
+    assert tuple(layer.plane.position) == (4, 4, 4)
+    camera.angles = (10, 20, 30)
+    comparison = Comparison(viewer, board)
+    comparison.side_by_side(True)
+    assert layer.plane.normal == pytest.approx(camera.view_direction)
+    camera.angles = (0, 50, 0)
+    assert layer.plane.normal == pytest.approx(camera.view_direction)
+    comparison.side_by_side(False)
+    camera.angles = (0, 0, 0)
+    assert layer.plane.normal != pytest.approx(camera.view_direction)
+
+
 def test_without_a_denoiser_the_reference_stands_in_its_place(viewer, generator) -> None:
     board = LayerBoard(viewer, "run")
     for role in ("reference", "half1", "half2"):

@@ -31,6 +31,15 @@ def test_a_curve_lies_in_its_frame() -> None:
     assert {"frame", "level 0.143", "level 0.5", *COLORS} == set(rows["kind"])
 
 
+def test_the_cut_off_stands_at_its_shell_and_is_told_in_angstrom() -> None:
+    paths, rows, *_ = drawing({1: curves(0.25), 2: curves(0.3)}, N, VOXEL, {2: 8.0}, 3)
+    (index,) = [i for i, kind in enumerate(rows["kind"]) if kind == "cut-off"]
+    assert rows["iteration"][index] == 2
+    assert rows["resolution"][index] == pytest.approx(N * VOXEL / 3)
+    assert paths[index][:, 2] == pytest.approx([(1.1 + 3 / 4) * EDGE - 1.0] * 2)
+    assert sorted(paths[index][:, 1]) == pytest.approx([-1.0, EDGE - 1.0])
+
+
 def test_earlier_iterations_leave_their_corrected_curve() -> None:
     history = {1: curves(0.1), 2: curves(0.2), 3: curves(0.3)}
     _, rows, colors, _ = drawing(history, N, VOXEL, {1: 30.0, 2: 20.0, 3: 10.0})
@@ -80,6 +89,8 @@ def test_the_layer_is_made_once_and_follows_the_run(plain_triangles, n_displayed
     assert set(board.layers()) == {"half1"}
     assert layer.visible
     assert np.allclose(layer.edge_color[-1, :3], [0xD0 / 255, 0x60 / 255, 0x5E / 255], atol=0.01)
+    curves_layer.show({1: curves(0.5)}, N, VOXEL, cutoff_shell=2)
+    assert len(layer.data) == 8
     curves_layer.show({1: curves(0.5)}, N, VOXEL)
     assert len(layer.data) == 7
 

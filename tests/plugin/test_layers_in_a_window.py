@@ -166,5 +166,6 @@ def test_napari_saves_the_curves(viewer, tmp_path, application) -> None:
     (path,) = layer.save(str(tmp_path / "curves.csv"))
     ((paths, _, kind),) = napari_get_reader(path)(path)
     assert kind == "shapes"
-    assert len(paths) == len(layer.features) == 7
+    assert len(paths) == len(layer.features) == 8
+    assert list(layer.features["kind"])[-1] == "cut-off"
     layers.close()

@@ -7,9 +7,13 @@ import napari
 import numpy as np
 import pytest
 import torch
+from qtpy.QtCore import QPoint
+from qtpy.QtGui import QImage
+from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from scipy.spatial import cKDTree
 
 from napari_blush.data_model.results import FscCurves
+from napari_blush.plugin.comparison import Comparison
 from napari_blush.plugin.fsc_layer import FscLayer
 from napari_blush.plugin.layers import LayerBoard
 from napari_blush.plugin.orientations_layer import OrientationsLayer
@@ -89,6 +93,37 @@ def test_a_right_handed_helix_is_right_handed_on_the_screen(
     shot = picture(f"helix_{hand}_{seen_from[1]}")
     # The strands in front of a right-handed helix rise to the right, wherever it is seen from.
     assert hand * slope_of_the_front(shot) > 0.3
+
+
+def test_side_by_side_has_no_frame_of_another_size(viewer, application, wait_until) -> None:
+    board = LayerBoard(viewer, "run")
+    for role in ("half1", "half2", "denoised1", "change"):
+        board.show(role, helix(1), VOXEL)
+    viewer.dims.ndisplay = 3
+    board.layer("half1").visible = True
+    viewer.reset_view()
+    for _ in range(5):
+        application.processEvents()
+    canvases = [one for one in application.allWidgets() if isinstance(one, QOpenGLWidget)]
+    canvas = max(canvases, key=lambda one: one.width() * one.height())
+    frames: list[np.ndarray] = []
+    canvas.frameSwapped.connect(lambda: frames.append(on_the_screen(application, canvas)))
+    Comparison(viewer, board).side_by_side(True)
+    wait_until(lambda: len(frames) > 0)
+    settled = viewer.screenshot(canvas_only=True, flash=False)[..., :3].astype(float)
+    # Names of the maps may be drawn a frame later.
+    assert (np.abs(frames[0] - settled).max(axis=-1) > 30).mean() < 0.03
+    assert (settled > 60).mean() > 0.02
+
+
+def on_the_screen(application, widget) -> np.ndarray:
+    """Return what is seen of a widget, (rows, columns, colors)."""
+    corner = widget.mapToGlobal(QPoint(0, 0))
+    part = (corner.x(), corner.y(), widget.width(), widget.height())
+    image = application.primaryScreen().grabWindow(0, *part).toImage()
+    image = image.convertToFormat(QImage.Format.Format_RGBA8888)
+    values = image.constBits().asarray(image.sizeInBytes())
+    return np.array(values).reshape(image.height(), image.width(), 4)[..., :3].astype(float)
 
 
 def brightest(shot: np.ndarray) -> np.ndarray:

@@ -1,8 +1,8 @@
 """The FSC curves of a run as a layer: paths in a frame beside the map, to be kept and exported.
 
 Every path has a row of features: which curve it is, of which iteration, and the resolution in
-angstrom that this iteration reached. One layer unit is one angstrom; in the frame, correlation 1 is
-at the top and the Nyquist frequency at the right.
+angstrom that this iteration reached, or at which its references are cut off. One layer unit is one
+angstrom; in the frame, correlation 1 is at the top and the Nyquist frequency at the right.
 
 The frame stands at the middle section of the map. (napari cannot update paths without a depth as
 long as it draws in three dimensions.)
@@ -28,6 +28,8 @@ COLORS = {
     "masked": "#e0a64f",
     "phase_randomized": "#d0605e",
 }
+CUTOFF = "cut-off"
+_CUTOFF_COLOR = "#a066e0"
 _FRAME_COLOR = "#808080"
 _GAP = 0.1
 _WIDTH = 0.006
@@ -63,6 +65,7 @@ class FscLayer:
         box_size: int,
         voxel_size: float,
         resolutions: Mapping[int, float] | None = None,
+        cutoff_shell: int | None = None,
     ) -> None:
         """Draw all curves of the last iteration and the corrected ones of those before.
 
@@ -76,9 +79,11 @@ class FscLayer:
             Angstrom.
         resolutions : mapping of int to float, optional
             Angstrom, by iteration.
+        cutoff_shell : int, optional
+            Where the references of the last iteration end.
         """
         self._iteration = max(history)
-        self._drawing = drawing(history, box_size, voxel_size, resolutions or {})
+        self._drawing = drawing(history, box_size, voxel_size, resolutions or {}, cutoff_shell)
         layer = self.layer()
         if layer is not None:
             self._draw(layer)
@@ -124,6 +129,7 @@ def drawing(
     box_size: int,
     voxel_size: float,
     resolutions: Mapping[int, float],
+    cutoff_shell: int | None = None,
 ) -> tuple[list[Path], dict[str, list[Any]], list[str], list[float]]:
     """Return paths (z, y, x) in angstrom, their features, colours and widths.
 
@@ -148,6 +154,10 @@ def drawing(
             path = _unit(np.linspace(0, 1, len(values)), values)
             color = COLORS[kind] + f"{max(255 - 40 * age, 60):02x}"
             lines.append((kind, iteration, path, color, 1.5 if (kind, age) == _BOLD else 1.0))
+    n_shells = len(history[last].corrected) - 1
+    if cutoff_shell:
+        place = cutoff_shell / n_shells
+        lines.append((CUTOFF, last, _unit([place, place], [0, 1]), _CUTOFF_COLOR, 1.0))
     kinds, iterations, units, colors, weights = zip(*lines, strict=True)
     depth, half = box_size // 2 * voxel_size, 0.5 * voxel_size
     corner = np.array([depth, -half, (1 + _GAP) * edge - half])
@@ -156,6 +166,8 @@ def drawing(
         "iteration": list(iterations),
         "resolution": [float(resolutions.get(number, np.nan)) for number in iterations],
     }
+    if cutoff_shell:
+        rows["resolution"][-1] = 2 * n_shells * voxel_size / cutoff_shell
     paths = [corner + edge * unit for unit in units]
     return paths, rows, list(colors), [edge * _WIDTH * weight for weight in weights]
 

@@ -23,6 +23,9 @@ DARKEST, BRIGHTEST = 0.10, 0.999
 CHANGE_SIGMA = 3.0
 """The colours of a change reach so many standard deviations."""
 
+SECTION_VOXELS = 1.0
+"""How thick a section is."""
+
 _SAMPLED_VOXELS = 60_000
 
 
@@ -69,6 +72,13 @@ def first_look(values: Array) -> Look:
 def symmetric_look(values: Array) -> Look:
     """Return limits for a change in standard deviations: zero in the middle."""
     return Look(-CHANGE_SIGMA, CHANGE_SIGMA, CHANGE_SIGMA / 2)
+
+
+def middle_section(shape: tuple[int, ...]) -> dict[str, Any]:
+    """Return what shows a map by the section through its origin, across its first axis."""
+    middle = tuple(size // 2 for size in shape)
+    plane = {"position": middle, "normal": (1.0, 0.0, 0.0), "thickness": SECTION_VOXELS}
+    return {"depiction": "plane", "plane": plane}
 
 
 def levels_at(values: Array, parts: tuple[float, ...]) -> tuple[float, ...]:

@@ -25,6 +25,7 @@ from napari_blush.plugin.layer_looks import (
     carried_over,
     first_look,
     in_angstrom,
+    middle_section,
     symmetric_look,
 )
 from napari_blush.refine.events import RunStarted
@@ -42,6 +43,7 @@ class Role:
     look: Callable[[Volume], Look] = first_look
     arguments: dict[str, Any] = field(default_factory=dict)
     keeps_look: bool = False
+    is_section: bool = False
 
 
 _HIDDEN: dict[str, Any] = {"visible": False}
@@ -49,16 +51,17 @@ ROLES = {
     "reference": Role("reference", arguments={"colormap": "gray"}),
     "half1": Role("half map 1", arguments={"colormap": "gray", **_HIDDEN}),
     "half2": Role("half map 2", arguments={"colormap": "gray", **_HIDDEN}),
-    "denoised1": Role("denoised 1 (align to)", arguments={"colormap": "gray", **_HIDDEN}),
-    "denoised2": Role("denoised 2 (align to)", arguments={"colormap": "gray", **_HIDDEN}),
+    "denoised1": Role("denoised 1", arguments={"colormap": "gray", **_HIDDEN}),
+    "denoised2": Role("denoised 2", arguments={"colormap": "gray", **_HIDDEN}),
     "change": Role(
-        "denoiser change (sigma)",
+        "change (sigma)",
         look=symmetric_look,
         arguments={
             "colormap": difference_colormap(), "blending": "translucent_no_depth",
             "rendering": "translucent", **_HIDDEN,
         },
         keeps_look=True,
+        is_section=True,
     ),
     "mask": Role(
         "mask",
@@ -337,6 +340,7 @@ class LayerBoard:
                 },
                 **in_angstrom(values.shape, voxel_size),
                 **kind.arguments,
+                **(middle_section(values.shape) if kind.is_section else {}),
                 **colors,
             },
         )

@@ -80,6 +80,7 @@ class RunLayers:
             "references": self._refresh,
             "last_result": self._count_orientations,
             "fsc_history": self._draw_curves,
+            "cutoff_shell": self._draw_curves,
         }
         for name, slot in self._slots.items():
             session.events[name].connect(slot)
@@ -196,8 +197,13 @@ class RunLayers:
             if pinned is None or number <= pinned
         }
         if history:
-            resolutions = session.resolution_history
-            self.curves.show(history, run.box_size, run.pixel_size, resolutions)
+            self.curves.show(
+                history,
+                run.box_size,
+                run.pixel_size,
+                session.resolution_history,
+                session.cutoff_shell if pinned is None else None,
+            )
 
 
 def colormaps(preferences: Preferences) -> dict[str, Any]:
