@@ -222,7 +222,7 @@ def stream(
     window = viewer.window.add_dock_widget(dock, area="right", name="Refine")
     wait(application, lambda: dock.controller is not None)
     with tempfile.TemporaryDirectory() as folder:
-        dock.use_sample()
+        dock.set_up.use_sample()
         dock.inputs.fields["output"].set_value(Path(folder) / f"run{box}")
         if note is not None:
             dock.controller.session.events.iteration.connect(partial(note, dock))

@@ -1,5 +1,6 @@
 """Windows for the tests that need one, and reasons to skip those where there is none."""
 
+import gc
 import os
 import shutil
 import subprocess
@@ -71,7 +72,11 @@ def application(display: str):
     os.environ["NAPARI_CONFIG"] = ""
     from napari.qt import get_qapp  # noqa: PLC0415  the display must be there first
 
-    return get_qapp()
+    found = get_qapp()
+    yield found
+    # What is left of windows is to go while there still is a display.
+    gc.collect()
+    found.processEvents()
 
 
 @pytest.fixture(autouse=True)

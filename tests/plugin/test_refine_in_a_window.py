@@ -9,6 +9,7 @@ import pytest
 from qtpy.QtCore import QPoint
 from qtpy.QtWidgets import QApplication
 
+from napari_blush.denoiser.weights import known_weights
 from napari_blush.io.mrc import read_map
 from napari_blush.io.run_settings import read_settings
 from napari_blush.plugin import run_folder_reader
@@ -133,7 +134,7 @@ def test_the_eye_goes_down_the_dock_and_finds_start(dock, viewer, application, w
     viewer.window.set_geometry(0, 0, 1366, 768)
     wait_until(lambda: dock.height() > 600)
     start = dock.controls.buttons["start"]
-    column = [dock.inputs, dock.presets, dock.form, dock.command, start]
+    column = [dock.inputs, dock.set_up.presets, dock.form, dock.set_up.command, start]
     heights = [part.mapTo(dock, QPoint(0, 0)).y() for part in column]
     assert heights == sorted(heights)
     dock.pages.widget(0).verticalScrollBar().setValue(1000)
@@ -210,9 +211,9 @@ def test_closing_the_window_asks_and_ends_the_run(
 def test_presets_change_what_they_name_and_nothing_else(filled, tiny_files) -> None:
     for name, (_, changes) in PRESETS.items():
         filled.form.set_value(tiny_files.settings)
-        filled.use_preset(name)
+        filled.set_up.use_preset(name)
         assert filled.form.value() == tiny_files.settings.model_copy(update=changes)
-    box, chosen = filled.presets, []
+    box, chosen = filled.set_up.presets, []
     box.chosen.connect(chosen.append)
     for index in range(box.count()):
         box.textActivated.emit(box.itemText(index))
@@ -261,6 +262,32 @@ def test_what_is_wrong_with_a_file_is_said_beside_it(filled, tmp_path) -> None:
     assert not complaints["reference"].isVisibleTo(filled)
 
 
+def test_what_cannot_be_is_said_beside_the_setting(filled) -> None:
+    editors = filled.form.editors
+    assert read_map(filled.inputs.fields["reference"].value()).voxel_size * 16 == 128.0
+    editors["particle_diameter"].set_value("128")
+    assert "start map is 128 Å wide" in editors["particle_diameter"].problem.text()
+    assert enabled(filled) == set()
+    editors["particle_diameter"].set_value("127")
+    editors["symmetry"].set_value("Q3")
+    assert "not a known point group" in editors["symmetry"].problem.text()
+    assert "not a known point group" in filled.controls.state.text()
+    editors["symmetry"].set_value("d3")
+    assert enabled(filled) == {"start"}
+    filled.inputs.fields["reference"].set_value(SAMPLE / "start_map.mrc")
+    editors["particle_diameter"].set_value("128")
+    assert enabled(filled) == {"start"}
+
+
+def test_weights_that_are_here_are_offered(dock, wait_until) -> None:
+    for form in (dock.form, dock.steering.form):
+        editor = form.editors["denoiser"]
+        wait_until(lambda editor=editor: editor.menu is not None)
+        names = [action.text() for action in editor.menu.actions()]
+        assert names[0] == "default"
+        assert set(names) >= {found.name for found in known_weights() if found.record is not None}
+
+
 def test_every_sample_is_ready_to_start(dock) -> None:
     actions = dock.inputs.sample.menu().actions()
     assert [action.text() for action in actions] == ["CFTR", "Low signal"]
@@ -283,13 +310,13 @@ def test_the_demonstration_starts_by_itself(viewer, wait_until, tmp_path) -> Non
 
 
 def test_the_command_line_asks_for_the_same(filled, tiny_files, tmp_path) -> None:
-    words = filled.command.text().split()
-    filled.command.copy.click()
-    assert QApplication.clipboard().text() == filled.command.text()
+    words = filled.set_up.command.text().split()
+    filled.set_up.command.copy.click()
+    assert QApplication.clipboard().text() == filled.set_up.command.text()
     assert words[:3] == ["napari-blush", "refine", str(tiny_files.particles)]
     assert words[words.index("--output") + 1] == str(tmp_path / "run")
     assert words[words.index("--initial-low-pass") + 1] == "25"
     filled.form.editors["particle_diameter"].set_value("-1")
-    assert filled.command.text() == ""
+    assert filled.set_up.command.text() == ""
     assert enabled(filled) == set()
     assert "wanted a number above 0" in filled.controls.state.text()

@@ -79,6 +79,47 @@ def test_what_is_wrong_is_said_beside_the_field(form, text) -> None:
     assert form.value().particle_diameter is None
 
 
+def test_a_check_from_outside_is_said_beside_its_field(form) -> None:
+    form.add_check("symmetry", lambda value: "" if value == "C1" else f"{value} is unknown.")
+    form.editors["symmetry"].set_value("X9")
+    problem = form.editors["symmetry"].problem
+    assert problem.text() == "X9 is unknown."
+    assert not problem.isHidden()
+    with pytest.raises(SettingsError, match="Symmetry: X9 is unknown"):
+        form.value()
+    form.editors["symmetry"].set_value("C1")
+    assert problem.isHidden()
+
+
+def test_names_and_files_are_offered_beside_a_line(form) -> None:
+    editor = form.editors["denoiser"]
+    editor.offer(["default", "first"], "Weights (*.safetensors)")
+    editor.offer(["default", "second"], "Weights (*.safetensors)")
+    assert [action.text() for action in editor.menu.actions()] == [
+        "default", "second", "", "Browse…",
+    ]  # fmt: skip
+    editor.menu.actions()[1].trigger()
+    assert form.value().denoiser == "second"
+    form.enable(["denoiser"], False)
+    assert not editor.menu.parentWidget().isEnabled()
+
+
+def test_a_regularizer_of_somebody_else_can_be_shown(form) -> None:
+    form.set_value(RefinementSettings(regularizer="theirs"))
+    assert form.value().regularizer == "theirs"
+
+
+def test_some_fields_are_entered_and_the_others_left_as_they_are(form) -> None:
+    told = []
+    form.editors["particle_diameter"].set_value("wide")
+    form.value_changed.connect(told.append)
+    form.enter({"seed": 9, "regularizer": "smoothness"})
+    assert told == [""]
+    assert form.editors["particle_diameter"].value() == "wide"
+    form.editors["particle_diameter"].set_value("")
+    assert form.value() == RefinementSettings(seed=9, regularizer="smoothness")
+
+
 def test_setting_all_is_told_once(form) -> None:
     told = []
     form.value_changed.connect(told.append)

@@ -38,7 +38,7 @@ def open_demo(viewer: Any, output: Path) -> Any:
     RefineWidget
     """
     _, dock = viewer.window.add_plugin_dock_widget(_PLUGIN, "Refine")
-    dock.use_sample(CFTR)
+    dock.set_up.use_sample(CFTR)
     dock.inputs.fields["output"].set_value(output)
     timer = QTimer(dock)
 

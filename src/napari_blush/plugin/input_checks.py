@@ -21,6 +21,27 @@ def problem_of_map(path: Path) -> str:
     return ""
 
 
+def edge_of_map(path: Path | None) -> float | None:
+    """Return how wide a map is in angstrom, None where that cannot be told."""
+    try:
+        header = None if path is None else read_header(path)
+    except BlushError:
+        return None
+    if header is None or header.grid[0] <= 0 or header.cell_angstrom[0] <= 0:
+        return None
+    return header.shape[-1] * header.cell_angstrom[0] / header.grid[0]
+
+
+def problem_of_diameter(diameter: float | None, edge: float | None) -> str:
+    """Return why a particle does not fit into a box, both in angstrom; empty when it may."""
+    if diameter is None or edge is None or diameter < edge:
+        return ""
+    return (
+        f"{diameter:g} Å was given, and the start map is {edge:g} Å wide; wanted less; enter the "
+        "largest extent of the particle."
+    )
+
+
 def problem_of_particles(path: Path) -> str:
     """Return why a file is no table of particles, as a sentence; empty when it may be one."""
     if path.suffix.lower() == ".cs" or names_images(path):

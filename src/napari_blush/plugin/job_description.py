@@ -70,4 +70,7 @@ def options_of(settings: Settings, before: Settings | None = None) -> list[str]:
 def _word(value: Any) -> str:
     if value is None:
         return "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)

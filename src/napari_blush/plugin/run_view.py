@@ -7,9 +7,11 @@ import torch
 from napari.utils.theme import get_theme  # type: ignore[import-untyped]
 
 from napari_blush.data_model.results import RefinementResult
+from napari_blush.denoiser.weights import known_weights
 from napari_blush.errors import BlushError, SettingsError
 from napari_blush.io.mrc import MapFile, read_map
 from napari_blush.numerics.devices import chosen_device
+from napari_blush.numerics.point_group import canonical_symbol
 from napari_blush.plugin.flip import bind_keys
 from napari_blush.plugin.job_description import JobDescription
 from napari_blush.plugin.layers import LayerBoard
@@ -129,6 +131,21 @@ class RunView:
             self._show_device(asked, chosen_device(asked, SettingsError).type)
         except SettingsError:
             self._dock.controls.show_device("")
+
+    @staticmethod
+    def problem_of_symmetry(text: str) -> str:
+        """Return why a text is no point group, as a sentence; empty when it is one."""
+        try:
+            canonical_symbol(text)
+        except SettingsError as error:
+            return str(error)
+        return ""
+
+    @staticmethod
+    def weights_steps() -> Generator[None, None, list[str]]:
+        """Return the names of the weights that are here, in a thread: their files are read."""
+        yield
+        return ["default", *(found.name for found in known_weights() if found.record is not None)]
 
     def _show_device(self, asked: str, device: str) -> None:
         why = "as chosen under Device" if asked == "cpu" else "no CUDA device was found"

@@ -1,5 +1,6 @@
 """One field of a settings class as a magicgui widget, and the reason when it is wrong."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,16 @@ from magicgui.widgets import (
     SpinBox,
 )
 from qtpy.QtCore import QObject, Signal  # type: ignore[attr-defined]
-from qtpy.QtWidgets import QGridLayout, QLabel, QSizePolicy, QWidget
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QSizePolicy,
+    QToolButton,
+    QWidget,
+)
 
 from napari_blush.plugin.field_facts import FieldFacts
 from napari_blush.plugin.widgets.complaint import Complaint
@@ -48,6 +58,8 @@ class FieldEditor(QObject):
         self.native.setMinimumWidth(60)
         self.native.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.widget.changed.connect(self._tell)
+        self.menu: QMenu | None = None
+        self._place = self.native
 
     @property
     def native(self) -> QWidget:
@@ -59,8 +71,21 @@ class FieldEditor(QObject):
         """Add the row at the end of a grid of two columns."""
         row = grid.rowCount()
         grid.addWidget(self.label, row, 0)
-        grid.addWidget(self.native, row, 1)
+        grid.addWidget(self._place, row, 1)
         grid.addWidget(self.problem, row + 1, 0, 1, 2)
+
+    def offer(self, names: Sequence[str], files: str) -> None:
+        """Offer names beside the line to type in, and to browse for a file of some kind."""
+        if self.menu is None:
+            self._add_menu()
+        menu = self.menu
+        if menu is None:
+            return
+        menu.clear()
+        for name in names:
+            menu.addAction(name, lambda name=name: self.set_value(name))
+        menu.addSeparator()
+        menu.addAction("Browse…", lambda: self._browse(files))
 
     def value(self) -> Any:
         """Return what is entered, for the settings class to judge."""
@@ -74,6 +99,9 @@ class FieldEditor(QObject):
 
     def set_value(self, value: Any) -> None:
         """Enter a value."""
+        if isinstance(self.widget, ComboBox) and value not in self.widget.choices:
+            # A name that only the person who wrote it knows, of a plug-in for example.
+            self.widget.choices = (*self.widget.choices, value)
         if isinstance(self.widget, LineEdit):
             shown = "" if value is None else value
             self.widget.value = f"{shown:g}" if isinstance(shown, float) else str(shown)
@@ -93,10 +121,34 @@ class FieldEditor(QObject):
 
     def enable(self, enabled: bool, reason: str = "") -> None:
         """Let the field be changed, or say why it cannot be."""
+        self._place.setEnabled(enabled)
         self.native.setEnabled(enabled)
         text = self.facts.tooltip if enabled else f"{self.facts.tooltip}\n{reason}"
         self.native.setToolTip(text)
         self.label.setToolTip(text)
+
+    def _add_menu(self) -> None:
+        """Make room for a button with a menu beside the line."""
+        self.menu = QMenu(self.native)
+        button = QToolButton()
+        button.setText("…")
+        button.setToolTip("Choose one that is known, or a file")
+        button.setMenu(self.menu)
+        button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self._place = QWidget()
+        parent = self.native.parentWidget()
+        layout = None if parent is None else parent.layout()
+        if layout is not None:
+            layout.replaceWidget(self.native, self._place)
+        row = QHBoxLayout(self._place)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(self.native, 1)
+        row.addWidget(button)
+
+    def _browse(self, files: str) -> None:
+        chosen, _ = QFileDialog.getOpenFileName(self.native, "Choose a file", "", files)
+        if chosen:
+            self.set_value(chosen)
 
     def _tell(self) -> None:
         self.changed.emit(self.facts.name)

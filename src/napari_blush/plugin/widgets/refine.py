@@ -2,49 +2,32 @@
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QMessageBox, QVBoxLayout, QWidget
 
 from napari_blush.data_model.settings import RefinementSettings
-from napari_blush.errors import BlushError, SettingsError
+from napari_blush.errors import BlushError
 from napari_blush.plugin.job_description import JobDescription
-from napari_blush.plugin.loading import load_in_background
+from napari_blush.plugin.loading import load_in_background, run_in_background
 from napari_blush.plugin.memory_in_use import memory_in_words
-from napari_blush.plugin.preferences import current_preferences
-from napari_blush.plugin.presets import PRESETS
 from napari_blush.plugin.run_phase import RunPhase, is_busy
-from napari_blush.plugin.sample_sets import CFTR, SampleSet
-from napari_blush.plugin.widgets.command_line import CommandLine
 from napari_blush.plugin.widgets.farewell import Farewell
 from napari_blush.plugin.widgets.pages import Pages
-from napari_blush.plugin.widgets.preset_choice import PresetChoice
-from napari_blush.plugin.widgets.refinement_inputs import RefinementInputs, next_run_folder
 from napari_blush.plugin.widgets.report_button import ReportButton
 from napari_blush.plugin.widgets.run_controls import RunControls
 from napari_blush.plugin.widgets.run_log import RunLog
 from napari_blush.plugin.widgets.run_offer import RunOffer
-from napari_blush.plugin.widgets.settings_form import SettingsForm
+from napari_blush.plugin.widgets.set_up import REGULARIZERS, SetUp
 from napari_blush.plugin.widgets.steering_panel import SteeringPanel
 from napari_blush.plugin.widgets.tabbed import Tabbed
 from napari_blush.plugin.widgets.view_panel import ViewPanel
 
-BASIC = (
-    "particle_diameter",
-    "symmetry",
-    "initial_low_pass",
-    "regularizer",
-    "denoiser",
-    "spectral_trailing",
-    "max_iterations",
-    "device",
-)
 SET_UP, WATCH, STEER = "Set up", "Watch", "Steer"
 """Titles of the pages, in the order in which they are needed."""
 
-_REGULARIZERS = ("smoothness", "blush")
+_WEIGHTS = "Weights (*.safetensors *.ckpt *.ckpt.gz)"
 _NO_RUN = "There is no run yet: fill in the first page and press Start."
 _NOTHING_GOES_ON = (
     "No run is going on. One that is kept can be gone on with in another way, from any of its "
@@ -89,19 +72,11 @@ class RefineWidget(QWidget):
         self._first_job = first_job
         self.twins: list[RefineWidget] = []
         self.controller: Any = None
-        self.inputs = RefinementInputs(lambda: list(viewer.layers), self)
-        self.form: SettingsForm[RefinementSettings] = SettingsForm(
-            RefinementSettings,
-            BASIC,
-            left_out=("solvent_mask",),
-            choices={"regularizer": _REGULARIZERS},
-            defaults=RefinementSettings(**current_preferences().settings),
-            parent=self,
-        )
-        self.presets = PresetChoice(self)
+        self.set_up = SetUp(lambda: list(viewer.layers), self)
+        self.inputs, self.form = self.set_up.inputs, self.set_up.form
         self.controls = RunControls(self)
         self.offer = RunOffer(self)
-        self.steering = SteeringPanel(_REGULARIZERS, self)
+        self.steering = SteeringPanel(REGULARIZERS, self)
         self.at_rest = QLabel(_NOTHING_GOES_ON)
         self.at_rest.setWordWrap(True)
         self.looks = ViewPanel(self)
@@ -110,7 +85,6 @@ class RefineWidget(QWidget):
         self.log = RunLog(self)
         self.report = ReportButton(self.say, self)
         self.plots = QVBoxLayout()
-        self.command = CommandLine(self)
         self.pages = Pages(self)
         self._said = ""
         self._memory_timer = QTimer(self)
@@ -130,27 +104,12 @@ class RefineWidget(QWidget):
         SettingsError
             When something is missing or wrong.
         """
-        problem = self.inputs.problem()
-        if problem:
-            raise SettingsError(problem)
-        paths = self.inputs.paths()
-        settings = self.form.value().model_copy(update={"solvent_mask": paths["mask"]})
-        particles, reference, output = paths["particles"], paths["reference"], paths["output"]
-        if particles is None or reference is None or output is None:
-            raise SettingsError("A file is missing; choose particles, start map and run folder.")
-        job = JobDescription(particles, reference, output, settings, self.inputs.resume.isChecked())
+        job = self.set_up.job()
         return job if self._life is None else self._life.entered(job)
 
     def fill(self, job: JobDescription) -> None:
         """Enter the files and settings of a run."""
-        fields = self.inputs.fields
-        paths = {"particles": job.particles, "reference": job.reference, "output": job.output}
-        # The folder first: another one is proposed where there is none.
-        for name in ("output", "particles", "reference"):
-            fields[name].set_value(paths[name] if paths[name] != Path() else None)
-        fields["mask"].set_value(job.settings.solvent_mask)
-        self.inputs.resume.setChecked(job.resume)
-        self.form.set_value(job.settings)
+        self.set_up.fill(job)
 
     def begin(self, job: JobDescription) -> None:
         """Make room for a run."""
@@ -166,8 +125,7 @@ class RefineWidget(QWidget):
 
     def steer(self, values: dict[str, Any]) -> None:
         """Enter settings, and ask the run that is going on for them."""
-        for name, value in values.items():
-            self.steering.form.editors[name].set_value(value)
+        self.steering.form.enter(values)
         self.steering.apply.click()
 
     def open_twin(self, job: JobDescription) -> None:
@@ -182,23 +140,6 @@ class RefineWidget(QWidget):
     def board(self) -> Any:
         """The layers of the run that is shown, None before there is one."""
         return None if self._view is None else self._view.board
-
-    def use_sample(self, sample: SampleSet = CFTR) -> None:
-        """Enter a set of the sample data and settings that suit it."""
-        fields = self.inputs.fields
-        fields["output"].set_value(next_run_folder(Path.home() / "napari-blush"))
-        fields["particles"].set_value(sample.particles)
-        fields["reference"].set_value(sample.start_map)
-        fields["mask"].set_value(sample.mask if sample.uses_mask else None)
-        self.form.set_value(self.form.defaults.model_copy(update=sample.settings))
-
-    def use_preset(self, name: str) -> None:
-        """Enter the settings of a preset, and leave all others as they are."""
-        _, changes = PRESETS[name]
-        try:
-            self.form.set_value(self.form.value().model_copy(update=changes))
-        except SettingsError as error:
-            self.say(str(error))
 
     def press(self, button: str) -> None:
         """Do what a button of the run stands for."""
@@ -248,7 +189,7 @@ class RefineWidget(QWidget):
         return answer == QMessageBox.StandardButton.Yes
 
     def _lay_out(self) -> None:
-        self.pages.add(SET_UP, self.inputs, self.presets, self.form, self.command)
+        self.pages.add(SET_UP, self.set_up)
         self.pages.add(WATCH, self.summary, self.plots, self.looks, self.report, self.log)
         self.pages.add(STEER, self.steering, self.at_rest, self.offer)
         line = QFrame()
@@ -272,11 +213,8 @@ class RefineWidget(QWidget):
         self.setMinimumWidth(_WIDTH)
 
     def _connect(self) -> None:
-        self.inputs.changed.connect(self.refresh)
-        self.inputs.sample_wanted.connect(self.use_sample)
-        self.form.value_changed.connect(lambda _: self.refresh())
+        self.set_up.changed.connect(self._changed)
         self.controls.pressed.connect(self.press)
-        self.presets.chosen.connect(self.use_preset)
         self.offer.branch_wanted.connect(lambda _: self.pages.turn_to(SET_UP))
         self.steering.proposed.connect(self._propose)
         self._memory_timer.timeout.connect(self._show_memory)
@@ -292,10 +230,24 @@ class RefineWidget(QWidget):
         if self.original is not None:
             self._compare(self.original)
         self.controller.phase_changed.connect(self._at_phase)
+        self.form.add_check("symmetry", view.RunView.problem_of_symmetry)
+        self._weights = run_in_background(
+            view.RunView.weights_steps, self._offer_weights, lambda _: None
+        )
+        self._memory_timer.start()
         self._at_phase(self.controller.phase)
         if self._first_job is not None:
             self._life.enter_branch(self._first_job)
             self.press("start")
+
+    def _offer_weights(self, names: list[str]) -> None:
+        if self._is_open:
+            for form in (self.form, self.steering.form):
+                form.editors["denoiser"].offer(names, _WEIGHTS)
+
+    def _changed(self) -> None:
+        self._said = ""
+        self.refresh()
 
     def _compare(self, original: "RefineWidget") -> None:
         """Show the run that this one is a twin of in its plots, and the other way round."""
@@ -310,10 +262,7 @@ class RefineWidget(QWidget):
     def _at_phase(self, phase: RunPhase) -> None:
         self._phase = phase
         busy = is_busy(phase)
-        self.inputs.setEnabled(not busy)
-        self.presets.setEnabled(not busy)
-        self.form.enable(self.form.editors, not busy, "It is changed on the page Steer now.")
-        self.form.restore.setEnabled(not busy)
+        self.set_up.let_change(not busy, "It is changed on the page Steer now.")
         self.offer.drop.setEnabled(not busy)
         self.at_rest.setHidden(busy)
         if self._view is not None:
@@ -323,9 +272,7 @@ class RefineWidget(QWidget):
             self._life.refresh()
         if busy:
             self.offer.go_on.hide()
-            self._memory_timer.start()
         else:
-            self._memory_timer.stop()
             self.steering.end()
         self.refresh()
 
@@ -334,11 +281,11 @@ class RefineWidget(QWidget):
         problem, busy = "", is_busy(self._phase)
         try:
             job = self.job()
-            self.command.set_text(job.command)
+            self.set_up.command.set_text(job.command)
             problem = "" if self._life is None else self._life.problem(job)
         except BlushError as error:
             problem = str(error)
-            self.command.set_text("")
+            self.set_up.command.set_text("")
         self.report.set_folder(self.inputs.fields["output"].value())
         has_run = busy or (self._life is not None and self._life.folder is not None)
         for title in (WATCH, STEER):

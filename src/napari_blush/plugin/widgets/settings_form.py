@@ -1,6 +1,6 @@
 """A form made from a settings class: basic fields in sight, the others behind *Expert*."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
@@ -52,6 +52,7 @@ class SettingsForm(QWidget, Generic[SettingsT]):
             name: settings.model_fields[name].default for name in left_out
         }
         self.editors: dict[str, FieldEditor] = {}
+        self._checks: dict[str, Callable[[Any], str]] = {}
         expert = [name for name in settings.model_fields if name not in (*basic, *self._kept)]
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
@@ -89,6 +90,13 @@ class SettingsForm(QWidget, Generic[SettingsT]):
                 editor.set_value(getattr(settings, name))
         self._changed("")
 
+    def enter(self, values: Mapping[str, Any]) -> None:
+        """Enter some settings and leave the others as they are; tells of it once."""
+        for name, value in values.items():
+            with signals_blocked(self.editors[name]):
+                self.editors[name].set_value(value)
+        self._changed("")
+
     def set_choices(self, name: str, choices: Sequence[str]) -> None:
         """Offer other values for a field; what is chosen stays chosen where it can."""
         editor = self.editors[name]
@@ -104,7 +112,21 @@ class SettingsForm(QWidget, Generic[SettingsT]):
 
     def problems(self) -> dict[str, str]:
         """Return what is wrong, by field; empty when nothing is."""
-        return problems_of(self._settings, self._values())
+        problems = problems_of(self._settings, self._values())
+        if problems:
+            return problems
+        settings = self._settings.model_validate(self._values())
+        found = {name: check(getattr(settings, name)) for name, check in self._checks.items()}
+        return {name: problem for name, problem in found.items() if problem}
+
+    def add_check(self, name: str, check: Callable[[Any], str]) -> None:
+        """Ask a function what is wrong with the value of a field; it returns a sentence or ''."""
+        self._checks[name] = check
+        self.check_again()
+
+    def check_again(self) -> None:
+        """Judge all fields anew: what they are judged by has changed."""
+        self._changed("")
 
     def enable(self, names: Collection[str], enabled: bool, reason: str = "") -> None:
         """Let fields be changed, or say in their help why they cannot be."""

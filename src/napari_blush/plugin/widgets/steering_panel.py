@@ -19,7 +19,7 @@ from napari_blush.plugin.widgets.settings_form import SettingsForm
 
 IN_SIGHT = (
     *("regularizer", "denoiser", "denoiser_strength", "spectral_trailing", "trailing_limit"),
-    *("tau2_fudge", "max_iterations"),
+    *("trailing_shells", "tau2_fudge", "max_iterations"),
 )
 """Settings that are changed oftenest."""
 
