@@ -25,6 +25,7 @@ COLORS = 256
 CLOSER = 1.4
 _MOVES = 12
 _BETWEEN_MOVES = 0.03
+_ROUNDS = 5
 
 
 class Journey:
@@ -60,6 +61,10 @@ class Journey:
         """Give the window time to be drawn."""
         ends = time.monotonic() + seconds
         self.wait(lambda: time.monotonic() > ends)
+        # What came while a frame was being drawn has its turn, too.
+        for _ in range(_ROUNDS):
+            self.application.processEvents()
+            time.sleep(_BETWEEN_MOVES)
 
     def picture(self, name: str, *, settle: float = SETTLED) -> None:
         """Write what is on the screen, menus and all."""
@@ -272,8 +277,7 @@ def finish(journey: Journey) -> None:
     journey.picture("10_finished")
     journey.plots.tabs.setCurrentWidget(journey.plots.fsc)
     dock.looks.compare.click()
-    # The first frame of new views has a wrong size; software rendering takes its time for it.
-    journey.picture("11_side_by_side", settle=8 * SETTLED)
+    journey.picture("11_side_by_side", settle=3 * SETTLED)
     dock.looks.compare.click()
 
 
@@ -300,6 +304,7 @@ def validate_and_save(journey: Journey) -> None:
 def branch(journey: Journey) -> None:
     """Enter a run that goes on from an earlier iteration."""
     dock = journey.dock
+    journey.turn_to("Steer")
     dock.offer.iteration.setValue(2)
     dock.offer.branch.click()
     journey.picture("14_branch")

@@ -131,8 +131,9 @@ class FieldEditor(QObject):
         """Make room for a button with a menu beside the line."""
         self.menu = QMenu(self.native)
         button = QToolButton()
-        button.setText("…")
+        button.setText("▾")
         button.setToolTip("Choose one that is known, or a file")
+        button.setStyleSheet("QToolButton::menu-indicator { image: none; }")
         button.setMenu(self.menu)
         button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self._place = QWidget()

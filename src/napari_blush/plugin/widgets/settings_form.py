@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
+from qtpy.QtGui import QIcon
 from qtpy.QtWidgets import QGridLayout, QPushButton, QVBoxLayout, QWidget
 from superqt import QCollapsible
 from superqt.utils import signals_blocked
@@ -57,8 +58,14 @@ class SettingsForm(QWidget, Generic[SettingsT]):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self._grid_of(basic, choices or {}))
-        self.expert = QCollapsible("Expert settings", self, expandedIcon="▼", collapsedIcon="▶")
+        # Icons would keep the colour of the theme that they were made in; words take on another.
+        self.expert = QCollapsible("", self, expandedIcon=QIcon(), collapsedIcon=QIcon())
+        self.expert.toggled.connect(self._name_expert)
+        self._name_expert()
         self.expert.addWidget(self._grid_of(expert, choices or {}))
+        around = self.expert.layout()
+        if around is not None:
+            around.setContentsMargins(0, 0, 0, 0)
         self.restore = QPushButton("Restore defaults")
         self.restore.setToolTip("Set every field back to its default")
         self.restore.clicked.connect(lambda: self.restore_defaults())
@@ -133,6 +140,9 @@ class SettingsForm(QWidget, Generic[SettingsT]):
         for name in names:
             if name in self.editors:
                 self.editors[name].enable(enabled, reason)
+
+    def _name_expert(self, *_: Any) -> None:
+        self.expert.setText(f"{'▾' if self.expert.isExpanded() else '▸'}  Expert settings")
 
     def _values(self) -> dict[str, Any]:
         return {**self._kept, **{name: editor.value() for name, editor in self.editors.items()}}

@@ -85,11 +85,12 @@ class ViewPanel(QWidget):
         grid = QGridLayout(self)
         grid.setContentsMargins(0, 0, 0, 0)
         grid.addWidget(self._row, 0, 0, 1, _COLUMNS)
+        grid.addWidget(QLabel("Hold a button, or its key, to see instead:"), 1, 0, 1, _COLUMNS)
         below: list[Any] = [*self.held.values(), self.curves, self.orientations, self.keep]
         for index, widget in enumerate(below):
             line, column = divmod(index, _COLUMNS)
-            grid.addWidget(widget, 1 + line, column)
-        grid.addWidget(self.compare, 3, 0, 1, _COLUMNS)
+            grid.addWidget(widget, 2 + line, column)
+        grid.addWidget(self.compare, 4, 0, 1, _COLUMNS)
 
     def _held_button(self, role: str) -> QPushButton:
         text, key, tip = _HELD[role]
