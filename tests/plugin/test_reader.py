@@ -1,5 +1,7 @@
 """Files that napari opens through the plugin, and maps that it saves."""
 
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -181,3 +183,35 @@ def test_a_run_without_an_iteration_is_refused_in_words(tmp_path) -> None:
     (tmp_path / "settings.yaml").write_text("settings: {}")
     with pytest.raises(RunFolderError, match="no whole iteration"):
         run_folder_reader(str(tmp_path))(str(tmp_path))
+
+
+OPENS = """
+import sys
+from napari.components import ViewerModel
+from napari_blush.plugin import map_reader, particle_reader, run_folder_reader
+
+viewer = ViewerModel()
+for reader, path in zip((map_reader, map_reader, particle_reader, run_folder_reader), sys.argv[1:]):
+    read = reader(path)
+    assert read is not None, path
+    for data, arguments, kind in read(path):
+        getattr(viewer, f"add_{kind}")(data, **arguments)
+        data[0]
+names = [layer.name for layer in viewer.layers]
+assert names[:4] == ["start_map", "particles", "particles [1]", "particles, columns"], names
+assert "run · reference" in names, names
+print("torch" in sys.modules)
+"""
+
+
+def test_files_open_without_the_tensor_library(tmp_path, volume) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "settings.yaml").write_text("settings: {}")
+    (run / "run_it001_state.safetensors").touch()
+    write_map(run / "run_it001_half1_class001.mrc", volume, VOXEL)
+    names = ("start_map.mrc", "particles.mrcs", "particles.star")
+    paths = [*(str(SAMPLE / name) for name in names), str(run)]
+    call = [sys.executable, "-c", OPENS, *paths]
+    found = subprocess.run(call, check=True, capture_output=True, text=True)
+    assert found.stdout.split() == ["False"]

@@ -22,7 +22,8 @@ from napari_blush.data_model.particles import Particles
 from napari_blush.errors import StarFileError
 from napari_blush.io.atomic import reason_of
 from napari_blush.io.image_names import locate_images
-from napari_blush.io.particle_tables import ANGLES, SHIFTS, particles_from_tables
+from napari_blush.io.particle_rows import ANGLES, SHIFTS
+from napari_blush.io.particle_tables import particles_from_tables
 from napari_blush.io.star_columns import StarColumns
 from napari_blush.io.star_text import columns_of
 from napari_blush.numerics.rotations import axis_angle_to_matrix, matrix_to_euler

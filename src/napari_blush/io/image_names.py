@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from napari_blush.errors import StarFileError
-from napari_blush.io.image_stack import StackImageSource
+from napari_blush.io.image_stack import StackImages
 from napari_blush.io.mrc_header import read_header
 
 
@@ -31,9 +31,9 @@ class ImagePlaces:
     image_index: npt.NDArray[np.int64]
     box_sizes: npt.NDArray[np.int64]
 
-    def source(self, sign: npt.NDArray[np.float32] | None = None) -> StackImageSource:
-        """Return the images, to be read when asked for; ``sign (n,)`` is what they are times."""
-        return StackImageSource(self.files, self.file_index, self.image_index, sign=sign)
+    def images(self) -> StackImages:
+        """Return the images, to be read when asked for."""
+        return StackImages(self.files, self.file_index, self.image_index)
 
 
 def locate_images(

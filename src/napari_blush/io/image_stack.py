@@ -1,4 +1,8 @@
-"""Image stacks in MRC files, memory-mapped, and images that lie in many of them."""
+"""Image stacks in MRC files, memory-mapped, and images that lie in many of them, as arrays.
+
+No tensor library: a file that is opened in a window is read with this. ``image_source`` gives the
+same images as tensors.
+"""
 
 import threading
 from collections import OrderedDict
@@ -6,11 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from napari_blush.conventions import ImageStack
 from napari_blush.errors import MrcFileError
 from napari_blush.io.mrc_header import memory_map, read_header, spacings_of
 
@@ -52,11 +52,11 @@ class MrcStack:
     def __len__(self) -> int:
         return int(self._pixels.shape[0])
 
-    def read(self, indices: npt.NDArray[np.int64]) -> Float[Tensor, "b rows columns"]:
-        """Return the images at 0-based ``indices (b,)`` as float32."""
+    def read(self, indices: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Return the images at 0-based ``indices (b,)`` as float32 ``(b, rows, columns)``."""
         out = np.empty((len(indices), *self.shape), dtype=np.float32)
         self.read_into(out, np.arange(len(indices)), indices)
-        return torch.from_numpy(out)
+        return out
 
     def read_into(
         self,
@@ -75,8 +75,8 @@ class MrcStack:
             out[place] = self._pixels[index]
 
 
-class StackImageSource:
-    """An ``ImageSource`` over images that lie in many files.
+class StackImages:
+    """Images that lie in many files.
 
     Files are opened when first read and the most recent ``max_open`` stay open. Images of one call
     are read in the order in which they lie on disk. Safe to read from several threads; travels to
@@ -115,34 +115,32 @@ class StackImageSource:
     def __len__(self) -> int:
         return len(self.file_index)
 
-    def read(self, indices: Tensor) -> ImageStack:
-        """Read images; ``indices (b,)`` int64 to ``(b, n, n)`` float32 on the CPU.
+    def read_rows(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Read images; 0-based ``rows (b,)`` to ``(b, n, n)`` float32.
 
         Raises
         ------
         MrcFileError
             When the images of this call differ in size, or a file cannot be read.
         """
-        rows = indices.to(device="cpu", dtype=torch.int64).numpy()
         if len(rows) == 0:
-            return torch.empty(0, 0, 0)
+            return np.empty((0, 0, 0), dtype=np.float32)
         files, images = self.file_index[rows], self.image_index[rows]
         order = np.lexsort((images, files))
         breaks = np.flatnonzero(np.diff(files[order])) + 1
-        out: npt.NDArray[np.float32] | None = None
+        first = self._stack(int(files[order[0]]))
+        out = np.empty((len(rows), *first.shape), dtype=np.float32)
         for places in np.split(order, breaks):
             stack = self._stack(int(files[places[0]]))
-            if out is None:
-                out = np.empty((len(rows), *stack.shape), dtype=np.float32)
             if out.shape[1:] != stack.shape:
                 raise MrcFileError(
                     f"Images of {out.shape[1:]} px and, in {stack.path}, of {stack.shape} px were "
                     "asked for at once; wanted one size; read each optics group by itself."
                 )
             stack.read_into(out, places, images[places])
-        if out is not None and self.sign is not None:
+        if self.sign is not None:
             out *= self.sign[rows, None, None]
-        return torch.from_numpy(out)
+        return out
 
     def _stack(self, file: int) -> MrcStack:
         with self._lock:

@@ -9,13 +9,12 @@ from napari_blush.data_model.particles import Particles
 from napari_blush.data_model.poses import Poses
 from napari_blush.errors import StarFileError
 from napari_blush.io.image_names import ImagePlaces
+from napari_blush.io.image_source import StackImageSource
+from napari_blush.io.particle_rows import ANGLES, DEFOCUS, SHIFTS, has_poses
 from napari_blush.io.star_columns import StarColumns
 from napari_blush.io.star_optics import group_of_each_particle, read_optics_groups
 from napari_blush.numerics.rotations import euler_to_matrix
 
-ANGLES = ("rlnAngleRot", "rlnAngleTilt", "rlnAnglePsi")
-SHIFTS = ("rlnOriginXAngst", "rlnOriginYAngst")
-DEFOCUS = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
 _GROUPS = ("rlnGroupName", "rlnGroupNumber", "rlnMicrographName")
 
 
@@ -42,16 +41,16 @@ def particles_from_tables(
     """
     n = len(particles)
     group = group_of_each_particle(optics, particles)
-    has_poses = _has_poses(particles)
+    posed = has_poses(particles)
     has_shifts = particles.all_or_none(*SHIFTS)
     poses = Poses.identity(n)
-    if has_poses:
+    if posed:
         angles = _stacked(particles, ANGLES)
         shifts = _stacked(particles, SHIFTS) if has_shifts else poses.shifts_angstrom
         poses = Poses(euler_to_matrix(angles), shifts)
     group_index, group_names = _scale_groups(particles)
     return Particles(
-        images=places.source(sign),
+        images=StackImageSource(places.files, places.file_index, places.image_index, sign=sign),
         optics_groups=read_optics_groups(optics, _box_sizes(optics, group, places)),
         optics_group_index=torch.from_numpy(group),
         defocus=_stacked(particles, DEFOCUS),
@@ -59,7 +58,7 @@ def particles_from_tables(
         ctf_b_factor=torch.from_numpy(particles.numbers("rlnCtfBfactor", 0.0)),
         ctf_scale=torch.from_numpy(particles.numbers("rlnCtfScalefactor", 1.0)),
         poses=poses,
-        has_poses=has_poses,
+        has_poses=posed,
         random_subset=_random_subset(particles),
         group_index=group_index,
         group_names=group_names,
@@ -67,13 +66,6 @@ def particles_from_tables(
         columns=particles.columns,
         optics_columns=optics.columns,
     )
-
-
-def _has_poses(particles: StarColumns) -> bool:
-    # An in-plane angle alone comes from particle picking and is no pose.
-    if not any(label in particles for label in ANGLES[:2]):
-        return False
-    return particles.all_or_none(*ANGLES)
 
 
 def _stacked(table: StarColumns, labels: tuple[str, ...]) -> Tensor:

@@ -7,7 +7,6 @@ whoever saves and loads them.
 """
 
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,9 @@ from torch import Tensor
 
 from napari_blush.errors import RunFolderError
 from napari_blush.io.atomic import write_bytes
-
-_NAME = re.compile(r"run_it(\d{3,})_state\.safetensors")
+from napari_blush.io.whole_iterations import last_whole_iteration as last_whole_iteration
+from napari_blush.io.whole_iterations import state_path as state_path
+from napari_blush.io.whole_iterations import whole_iterations
 
 
 def save_state(
@@ -98,25 +98,8 @@ def load_state(
     return iteration, tensors, numbers
 
 
-def last_whole_iteration(folder: str | Path) -> int | None:
-    """Return the number of the last iteration that was written to its end, or None."""
-    return max(_iterations(Path(folder)), default=None)
-
-
 def remove_states_from(folder: Path, iteration: int) -> None:
     """Remove the checkpoints of an iteration and all later ones."""
-    for number in _iterations(folder):
+    for number in whole_iterations(folder):
         if number >= iteration:
             state_path(folder, number).unlink(missing_ok=True)
-
-
-def state_path(folder: Path, iteration: int) -> Path:
-    """Return where the checkpoint of an iteration lies."""
-    return folder / f"run_it{iteration:03d}_state.safetensors"
-
-
-def _iterations(folder: Path) -> list[int]:
-    if not folder.is_dir():
-        return []
-    found = (_NAME.fullmatch(entry.name) for entry in folder.iterdir())
-    return [int(match[1]) for match in found if match]

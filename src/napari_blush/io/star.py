@@ -13,12 +13,10 @@ import numpy.typing as npt
 from napari_blush.data_model.particles import Particles
 from napari_blush.data_model.poses import Poses
 from napari_blush.errors import StarFileError
-from napari_blush.io.image_names import locate_images, split_names
-from napari_blush.io.particle_tables import ANGLES, DEFOCUS, SHIFTS, particles_from_tables
-from napari_blush.io.star_columns import StarColumns
-from napari_blush.io.star_legacy import upgrade_to_optics_groups
+from napari_blush.io.particle_rows import ANGLES, DEFOCUS, SHIFTS, read_particle_rows
+from napari_blush.io.particle_tables import particles_from_tables
 from napari_blush.io.star_optics import optics_columns
-from napari_blush.io.star_table import StarBlock, read_star
+from napari_blush.io.star_table import StarBlock
 from napari_blush.io.star_text import columns_of, write_star
 from napari_blush.numerics.rotations import matrix_to_euler
 
@@ -48,11 +46,8 @@ def read_particles(path: str | Path, *, image_root: str | Path | None = None) ->
     MrcFileError
         When a stack cannot be read or is cut short.
     """
-    path = Path(path)
-    optics, particles = _tables(path, read_star(path))
-    stacks, image_index = split_names(path, particles.text("rlnImageName"))
-    places = locate_images(path, stacks, image_index, Path(image_root) if image_root else None)
-    return particles_from_tables(optics, particles, places)
+    rows = read_particle_rows(path, image_root=image_root)
+    return particles_from_tables(rows.optics, rows.particles, rows.places)
 
 
 def write_particles(
@@ -110,29 +105,6 @@ def pose_columns(poses: Poses) -> dict[str, npt.NDArray[np.float64]]:
     return {label: angles[:, i] for i, label in enumerate(ANGLES)} | {
         label: shifts[:, i] for i, label in enumerate(SHIFTS)
     }
-
-
-def _tables(path: Path, blocks: Mapping[str, StarBlock]) -> tuple[StarColumns, StarColumns]:
-    """Return the optics table and the particle table, whatever RELION wrote them."""
-    names = [name for name in ("particles", "images", "") if name in blocks]
-    names += [name for name, block in blocks.items() if "rlnImageName" in block.columns]
-    names += [name for name in blocks if name not in ("optics", "general")]
-    if not names:
-        raise StarFileError(
-            f"{path} has the tables {', '.join(f'data_{name}' for name in blocks)}; wanted "
-            "data_particles; give a particle STAR file."
-        )
-    name = next((name for name in names if "rlnImageName" in blocks[name].columns), names[0])
-    particles = StarColumns(path, name, blocks[name].columns)
-    if not len(particles):
-        raise StarFileError(
-            f"{path} has no particles in data_{name}; wanted at least one row; give another file."
-        )
-    particles.text("rlnImageName")
-    if "optics" in blocks:
-        return StarColumns(path, "optics", blocks["optics"].columns), particles
-    optics, upgraded = upgrade_to_optics_groups(path, name, particles.columns)
-    return StarColumns(path, name, optics), StarColumns(path, name, upgraded)
 
 
 def _columns_from_fields(particles: Particles) -> dict[str, npt.NDArray[np.generic]]:

@@ -4,7 +4,6 @@ No Qt and no napari. ``IterationStore`` keeps maps by role and iteration, ``Iter
 one role as a four-dimensional array whose steps are read when they are looked at.
 """
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,7 +13,7 @@ import numpy.typing as npt
 
 from napari_blush.errors import MrcFileError
 from napari_blush.io.mrc_header import memory_map, read_header
-from napari_blush.io.run_state import state_path
+from napari_blush.io.whole_iterations import state_path, whole_iterations
 
 Volume = npt.NDArray[np.float32]
 
@@ -26,8 +25,6 @@ ITERATION_FILES: Mapping[str, str] = {
     "denoised2": "run_it{:03d}_half2_class001_denoised.mrc",
 }
 """Names of the maps of an iteration in a run folder, by role."""
-
-_STATE = re.compile(r"run_it(\d{3,})_state\.safetensors")
 
 
 class IterationStore:
@@ -199,11 +196,3 @@ class IterationSeries:
         if found is None or found.shape != self.shape[1:]:
             return np.zeros(self.shape[1:], self.dtype)
         return found
-
-
-def whole_iterations(folder: Path | None) -> tuple[int, ...]:
-    """Return the numbers of the iterations that a run folder holds to their end."""
-    if folder is None or not folder.is_dir():
-        return ()
-    found = (_STATE.fullmatch(entry.name) for entry in folder.iterdir())
-    return tuple(sorted(int(match[1]) for match in found if match))

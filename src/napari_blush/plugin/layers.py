@@ -7,7 +7,6 @@ Tensors become arrays here and nowhere else.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,61 +15,21 @@ from napari.layers import Image  # type: ignore[import-untyped]
 from torch import Tensor
 
 from napari_blush.data_model.half_maps import HalfMaps
-from napari_blush.plugin.difference_colormap import difference_colormap
 from napari_blush.plugin.hand import show_first_map_right_handed
 from napari_blush.plugin.iteration_store import ITERATION_FILES, IterationStore
 from napari_blush.plugin.layer_looks import (
     TAG,
     Look,
     carried_over,
-    first_look,
     in_angstrom,
     middle_section,
-    symmetric_look,
 )
+from napari_blush.plugin.layer_roles import ROLES as ROLES
 from napari_blush.refine.events import RunStarted
 from napari_blush.session import RefinementSession
 
 Volume = npt.NDArray[np.float32]
 Later = Callable[[Callable[[], None]], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Role:
-    """A layer of a run: its name, and how it looks when it is made."""
-
-    title: str
-    look: Callable[[Volume], Look] = first_look
-    arguments: dict[str, Any] = field(default_factory=dict)
-    keeps_look: bool = False
-    is_section: bool = False
-
-
-_HIDDEN: dict[str, Any] = {"visible": False}
-ROLES = {
-    "reference": Role("reference", arguments={"colormap": "gray"}),
-    "half1": Role("half map 1", arguments={"colormap": "gray", **_HIDDEN}),
-    "half2": Role("half map 2", arguments={"colormap": "gray", **_HIDDEN}),
-    "denoised1": Role("denoised 1", arguments={"colormap": "gray", **_HIDDEN}),
-    "denoised2": Role("denoised 2", arguments={"colormap": "gray", **_HIDDEN}),
-    "change": Role(
-        "change (sigma)",
-        look=symmetric_look,
-        arguments={
-            "colormap": difference_colormap(), "blending": "translucent_no_depth",
-            "rendering": "translucent", **_HIDDEN,
-        },
-        keeps_look=True,
-        is_section=True,
-    ),
-    "mask": Role(
-        "mask",
-        look=lambda values: Look(0.0, 1.0, 0.5),
-        arguments={"colormap": "cyan", "blending": "additive", "opacity": 0.3, **_HIDDEN},
-        keeps_look=True,
-    ),
-    "final": Role("final map", arguments={"colormap": "gray"}),
-}  # fmt: skip
 
 
 def at_once(action: Callable[[], None]) -> None:

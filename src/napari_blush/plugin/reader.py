@@ -1,18 +1,30 @@
-"""Maps and particle images as napari layers: in angstrom, right-handed, stacks left on disk."""
+"""Maps and particle images as napari layers: in angstrom, right-handed, stacks left on disk.
 
+Napari calls readers on its main thread: nothing here imports the tensor library, which takes
+seconds.
+"""
+
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from napari import current_viewer  # type: ignore[import-untyped]
 
-from napari_blush.data_model.particles import Particles
 from napari_blush.errors import BlushError
-from napari_blush.io.mrc import MrcStack, read_map
+from napari_blush.io.image_stack import MrcStack
+from napari_blush.io.map_values import read_map_values
 from napari_blush.io.mrc_header import read_header
-from napari_blush.io.star import pose_columns, read_particles
+from napari_blush.io.particle_rows import (
+    ANGLES,
+    DEFOCUS,
+    SHIFTS,
+    ParticleRows,
+    has_poses,
+    read_particle_rows,
+)
+from napari_blush.io.star_optics import group_of_each_particle
 from napari_blush.plugin import LayerTuple
 from napari_blush.plugin.hand import show_first_map_right_handed
 from napari_blush.plugin.input_checks import names_images
@@ -20,6 +32,9 @@ from napari_blush.plugin.layer_looks import map_arguments
 
 MAP_SUFFIXES = (".mrc", ".map", ".ccp4")
 STACK_SUFFIXES = (".mrcs", ".st")
+
+ReadImages = Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float32]]
+Columns = dict[str, npt.NDArray[np.generic]]
 
 _LIMITS_IMAGES = 50
 _LIMITS_SIGMA = 3.0
@@ -31,14 +46,16 @@ class ImagesOnDisk:
 
     Parameters
     ----------
-    particles : Particles or MrcStack
+    n_images : int
+    read : callable
+        From 0-based indices ``(b,)`` to images ``(b, n, n)``.
     """
 
     dtype = np.dtype(np.float32)
 
-    def __init__(self, source: Particles | MrcStack) -> None:
-        self._source = source
-        self.shape = (len(source), *self._read(np.array([0])).shape[1:])
+    def __init__(self, n_images: int, read: ReadImages) -> None:
+        self._n_images, self._read = n_images, read
+        self.shape = (n_images, *self._read(np.array([0])).shape[1:])
         self.ndim = len(self.shape)
         self.size = int(np.prod(self.shape))
 
@@ -50,18 +67,10 @@ class ImagesOnDisk:
         return chosen[(slice(None), *rest) if np.ndim(index) else tuple(rest)]
 
     def __len__(self) -> int:
-        return len(self._source)
+        return self._n_images
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.asarray(self[:], dtype=dtype)
-
-    def _read(self, index: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        if isinstance(self._source, MrcStack):
-            images = self._source.read(index)
-        else:
-            images = self._source.images.read(torch.from_numpy(index))
-        array: npt.NDArray[np.float32] = images.numpy()
-        return array
 
 
 def can_read_maps(path: str | list[str]) -> bool:
@@ -88,16 +97,17 @@ def map_layer(path: Path, name: str = "", **changes: Any) -> LayerTuple:
     **changes
         Other arguments of the layer.
     """
-    found = read_map(path, allow_odd=True)
-    values = found.volume.numpy()
-    arguments = map_arguments(values, found.voxel_size, name or path.stem, found.origin_angstrom)
-    return values, {**arguments, "metadata": {"path": str(path)}, **changes}, "image"
+    found = read_map_values(path, allow_odd=True)
+    arguments = map_arguments(
+        found.values, found.voxel_size, name or path.stem, found.origin_angstrom
+    )
+    return found.values, {**arguments, "metadata": {"path": str(path)}, **changes}, "image"
 
 
 def stack_layer(path: Path) -> LayerTuple:
     """Return an image stack, read as it is looked at."""
     stack = MrcStack(path)
-    return _images_layer(ImagesOnDisk(stack), stack.pixel_size, path, {})
+    return _images_layer(ImagesOnDisk(len(stack), stack.read), stack.pixel_size, path, {})
 
 
 def can_read_particles(path: str | list[str]) -> bool:
@@ -122,29 +132,36 @@ def particle_layers(path: Path, name: str = "") -> list[LayerTuple]:
     name : str, optional
         Default: the file's.
     """
-    particles = read_particles(path)
-    images, columns = ImagesOnDisk(particles), features(particles)
-    pixel_size = particles.optics_groups[0].pixel_size
+    rows = read_particle_rows(path)
+    images = ImagesOnDisk(len(rows.particles), rows.places.images().read_rows)
+    columns = features(rows)
+    pixel_size = float(rows.optics.numbers("rlnImagePixelSize")[0])
     stack = _images_layer(images, pixel_size, path, columns, name)
     return [stack, _table_layer(stack[1], images.shape, columns)]
 
 
-def features(particles: Particles) -> dict[str, npt.NDArray[np.generic]]:
-    """Return CTF, half and, where they are known, pose of each particle as columns."""
-    columns: dict[str, npt.NDArray[np.generic]] = {
-        "defocus_u_angstrom": particles.defocus[:, 0].numpy(),
-        "defocus_v_angstrom": particles.defocus[:, 1].numpy(),
-        "defocus_angle_deg": particles.defocus[:, 2].numpy(),
-        "phase_shift_deg": particles.phase_shift_deg.numpy(),
-        "optics_group": particles.optics_group_index.numpy() + 1,
-        "random_subset": particles.random_subset.numpy(),
+def features(rows: ParticleRows) -> Columns:
+    """Return CTF, half and, where they are known, pose of each particle as columns.
+
+    Angles and origins are the file's own figures.
+    """
+    table = rows.particles
+    u, v, angle = (table.numbers(label) for label in DEFOCUS)
+    columns: Columns = {
+        "defocus_u_angstrom": u,
+        "defocus_v_angstrom": v,
+        "defocus_angle_deg": angle,
+        "phase_shift_deg": table.numbers("rlnPhaseShift", 0.0),
+        "optics_group": group_of_each_particle(rows.optics, table) + 1,
+        "random_subset": table.integers("rlnRandomSubset", 0),
     }
-    return {**columns, **(pose_columns(particles.poses) if particles.has_poses else {})}
+    if has_poses(table):
+        columns |= {label: table.numbers(label) for label in ANGLES}
+        columns |= {label: table.numbers(label, 0.0) for label in SHIFTS}
+    return columns
 
 
-def _table_layer(
-    images: dict[str, Any], shape: tuple[int, ...], columns: dict[str, npt.NDArray[np.generic]]
-) -> LayerTuple:
+def _table_layer(images: dict[str, Any], shape: tuple[int, ...], columns: Columns) -> LayerTuple:
     """Return a point for each image, in the middle of its particle, that carries its columns."""
     n, box, _ = shape
     pixel_size = images["scale"][-1]
@@ -180,7 +197,7 @@ def _images_layer(
     images: ImagesOnDisk,
     pixel_size: float | None,
     path: Path,
-    columns: dict[str, npt.NDArray[np.generic]],
+    columns: Columns,
     name: str = "",
 ) -> LayerTuple:
     some = images[np.linspace(0, len(images) - 1, min(_LIMITS_IMAGES, len(images))).astype(int)]

@@ -9,7 +9,7 @@ from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.errors import BlushError
 from napari_blush.io.mrc import MapFile, read_map
 from napari_blush.io.run_settings import SETTINGS_NAME, read_source, settings_at
-from napari_blush.plugin.iteration_store import whole_iterations
+from napari_blush.io.whole_iterations import whole_iterations
 from napari_blush.plugin.job_description import JobDescription
 from napari_blush.plugin.layer_looks import TAG
 from napari_blush.plugin.loading import run_in_background

@@ -6,12 +6,12 @@ from napari import current_viewer  # type: ignore[import-untyped]
 from qtpy.QtCore import QTimer
 
 from napari_blush.errors import RunFolderError
-from napari_blush.io.run_state import last_whole_iteration
+from napari_blush.io.whole_iterations import last_whole_iteration
 from napari_blush.plugin import LayerTuple
 from napari_blush.plugin.hand import show_volumes
 from napari_blush.plugin.iteration_store import ITERATION_FILES
 from napari_blush.plugin.layer_looks import TAG
-from napari_blush.plugin.layers import ROLES
+from napari_blush.plugin.layer_roles import ROLES
 from napari_blush.plugin.reader import map_layer
 
 _FINAL = "run_class001.mrc"

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-from napari_blush.io.mrc import write_map
+from napari_blush.io.mrc_writing import write_map_values
 from napari_blush.plugin.layer_grid import grid_of
 
 
@@ -27,6 +26,5 @@ def write_layer(path: str, data: Any, attributes: dict[str, Any]) -> list[str]:
     """
     values = np.asarray(data, dtype=np.float32)
     voxel_size, origin = grid_of(str(attributes.get("name", "")), values.shape, attributes)
-    volume = torch.from_numpy(np.ascontiguousarray(values))
-    write_map(Path(path), volume, voxel_size, origin)
+    write_map_values(Path(path), values, voxel_size, origin)
     return [path]
