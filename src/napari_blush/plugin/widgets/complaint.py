@@ -1,6 +1,8 @@
 """A line beside a field that says what is wrong with it; takes no room while nothing is."""
 
-from qtpy.QtWidgets import QLabel, QWidget
+from qtpy.QtWidgets import QWidget
+
+from napari_blush.plugin.widgets.sentence import Sentence
 
 _COLORS = {False: "#b3261e", True: "#ff8a75"}
 """By whether the background is dark."""
@@ -8,7 +10,7 @@ _COLORS = {False: "#b3261e", True: "#ff8a75"}
 _DARK = 128
 
 
-class Complaint(QLabel):
+class Complaint(Sentence):
     """A sentence in red, or nothing.
 
     Parameters
@@ -17,8 +19,7 @@ class Complaint(QLabel):
     """
 
     def __init__(self, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
-        self.setWordWrap(True)
+        super().__init__(parent=parent)
         self.setObjectName("problem")
         self.hide()
 

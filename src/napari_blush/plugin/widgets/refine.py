@@ -5,7 +5,14 @@ from functools import partial
 from typing import Any
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QMessageBox, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QMessageBox,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.errors import BlushError
@@ -19,6 +26,7 @@ from napari_blush.plugin.widgets.report_button import ReportButton
 from napari_blush.plugin.widgets.run_controls import RunControls
 from napari_blush.plugin.widgets.run_log import RunLog
 from napari_blush.plugin.widgets.run_offer import RunOffer
+from napari_blush.plugin.widgets.sentence import Sentence
 from napari_blush.plugin.widgets.set_up import REGULARIZERS, SetUp
 from napari_blush.plugin.widgets.steering_panel import SteeringPanel
 from napari_blush.plugin.widgets.tabbed import Tabbed
@@ -77,11 +85,9 @@ class RefineWidget(QWidget):
         self.controls = RunControls(self)
         self.offer = RunOffer(self)
         self.steering = SteeringPanel(REGULARIZERS, self)
-        self.at_rest = QLabel(_NOTHING_GOES_ON)
-        self.at_rest.setWordWrap(True)
+        self.at_rest = Sentence(_NOTHING_GOES_ON)
         self.looks = ViewPanel(self)
-        self.summary = QLabel()
-        self.summary.setWordWrap(True)
+        self.summary = Sentence()
         self.log = RunLog(self)
         self.report = ReportButton(self.say, self)
         self.plots = QVBoxLayout()
@@ -195,6 +201,8 @@ class RefineWidget(QWidget):
         line = QFrame()
         line.setFrameShape(QFrame.Shape.HLine)
         origin = QHBoxLayout()
+        policy = QSizePolicy.Policy  # a long name of a folder is not to widen the dock
+        self.offer.origin.setSizePolicy(policy.Ignored, policy.Preferred)
         origin.addWidget(self.offer.origin, 1)
         origin.addWidget(self.offer.drop)
         self.controls.stand_beside_start(self.offer.go_on)

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
 
 from napari_blush.plugin.run_phase import RunPhase, controls_of, is_busy, words_of
 from napari_blush.plugin.widgets.calm_progress_bar import CalmProgressBar
+from napari_blush.plugin.widgets.sentence import Sentence
 from napari_blush.wording import duration
 
 _BUTTONS = {
@@ -71,8 +72,7 @@ class RunControls(QWidget):
             button.clicked.connect(lambda _, name=name: self.pressed.emit(name))
             self._row.addWidget(button, 1)
         self.buttons["start"].setStyleSheet(_FIRST)
-        self.state = QLabel()
-        self.state.setWordWrap(True)
+        self.state = Sentence()
         self.bar = CalmProgressBar()
         self.bar.setRange(0, _BAR_STEPS)
         self.badge = QLabel()

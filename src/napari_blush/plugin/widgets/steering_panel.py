@@ -7,7 +7,6 @@ from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import (
     QDoubleSpinBox,
     QGridLayout,
-    QLabel,
     QPushButton,
     QVBoxLayout,
     QWidget,
@@ -15,6 +14,7 @@ from qtpy.QtWidgets import (
 
 from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.errors import SettingsError
+from napari_blush.plugin.widgets.sentence import Sentence
 from napari_blush.plugin.widgets.settings_form import SettingsForm
 
 IN_SIGHT = (
@@ -59,9 +59,9 @@ class SteeringPanel(QWidget):
 
     Attributes
     ----------
-    state : QLabel
+    state : Sentence
         What is changed, what waits, what is unsafe; the dock shows it on every page.
-    told : QLabel
+    told : Sentence
         What was said of the last wish.
     """
 
@@ -99,15 +99,10 @@ class SteeringPanel(QWidget):
         self.reach.setToolTip("How far offsets are searched around the last ones")
         self.offsets = self._button("Offset range", "Search offsets up to so far")
         self.offsets.clicked.connect(lambda: self.proposed.emit({OFFSETS: self.reach.value()}))
-        self.state = QLabel()
-        self.state.setWordWrap(True)
-        self.told = QLabel()
-        self.told.setWordWrap(True)
+        self.state, self.told = Sentence(), Sentence()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        about = QLabel("What is changed here takes effect at the next iteration.")
-        about.setWordWrap(True)
-        column.addWidget(about)
+        column.addWidget(Sentence("What is changed here takes effect at the next iteration."))
         column.addWidget(self.form)
         grid = QGridLayout()
         rows: list[tuple[QWidget, ...]] = [
