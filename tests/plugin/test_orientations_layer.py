@@ -6,18 +6,14 @@ import torch
 from napari.components import ViewerModel
 from scipy.spatial import cKDTree
 
+from napari_blush.io.star_table import StarBlock
+from napari_blush.io.star_text import columns_of, write_star
 from napari_blush.numerics.healpix import n_pixels, pixel_directions
 from napari_blush.numerics.point_group import symmetry_operators
 from napari_blush.numerics.rotations import random_rotations
 from napari_blush.plugin.layer_looks import TAG
-from napari_blush.plugin.orientations_layer import (
-    ORDER,
-    OrientationsLayer,
-    colors,
-    counted,
-    pixels_of,
-    positions,
-)
+from napari_blush.plugin.orientation_counts import ORDER, counted, pixels_of
+from napari_blush.plugin.orientations_layer import OrientationsLayer, colors, positions
 
 N, VOXEL = 16, 3.0
 
@@ -116,3 +112,36 @@ def test_the_layer_is_made_once_and_updated_in_place() -> None:
     orientations.show(1, N, VOXEL)
     assert layer.features["count"].sum() == 0
     assert orientations.layer() is layer
+
+
+def test_what_is_read_for_a_run_that_was_begun_again_is_dropped(tmp_path) -> None:
+    (tmp_path / "run_it001_state.safetensors").touch()
+    columns = {"rlnAngleRot": [0.0], "rlnAngleTilt": [0.0], "rlnMaxValueProbDistribution": [0.5]}
+    path = tmp_path / "run_it001_data.star"
+    write_star(path, [StarBlock("particles", columns_of(columns))])
+    waiting = []
+    viewer = ViewerModel()
+    orientations = OrientationsLayer(
+        viewer, "run", folder=tmp_path, beside=lambda read, then: waiting.append((read, then))
+    )
+
+    def arrive() -> None:
+        read, then = waiting.pop()
+        then(read())
+
+    assert orientations.newest(5) == 1
+    orientations.show(1, N, VOXEL)
+    orientations.show(1, N, VOXEL)
+    assert len(waiting) == 1  # asked for once
+    orientations.begin_at(1)
+    arrive()
+    assert orientations.layer() is None
+    orientations.show(1, N, VOXEL)
+    arrive()
+    assert orientations.layer().features["count"].sum() == 1
+    orientations.begin_at(1)
+    orientations.show(1, N, VOXEL)
+    orientations.close()
+    path.unlink()
+    arrive()
+    assert orientations.layer().features["count"].sum() == 1

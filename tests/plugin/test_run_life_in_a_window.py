@@ -14,8 +14,10 @@ from napari_blush.io.mrc import read_map
 from napari_blush.io.run_history import read_history
 from napari_blush.io.run_settings import read_settings, read_source
 from napari_blush.io.run_state import last_whole_iteration
+from napari_blush.io.star import read_particles
 from napari_blush.plugin.job_description import JobDescription
 from napari_blush.plugin.layer_looks import TAG
+from napari_blush.plugin.orientation_counts import counted
 from napari_blush.plugin.refinement_job import refinement_events
 from napari_blush.plugin.run_phase import RunPhase
 from napari_blush.plugin.run_reader import read_runs
@@ -126,6 +128,31 @@ def test_a_run_folder_opens_the_dock(viewer, wait_until, job) -> None:
     wait_until(lambda: dock.controller.phase is RunPhase.FINISHED)
     assert list(dock.controller.session.summaries) == [1, 2, 3]
     assert dock.inputs.fields["output"].value() == folder
+
+
+def test_orientations_of_a_reopened_run_follow_the_slider(
+    dock, viewer, application, wait_until, job
+) -> None:
+    folder = kept(job)
+    drop(viewer, folder)
+    wait_until(lambda: dock.controller.phase is RunPhase.FINISHED)
+    wait_until(lambda: dock.board.layer("final") is not None)
+    layers = dock._view.layers
+    dock.looks.orientations.setChecked(True)
+    wait_until(lambda: layers.orientations.layer() is not None)
+    sphere = layers.orientations.layer()
+    counts = {}
+    for iteration in (2, 1):
+        viewer.dims.set_point(layers.iterations.axis, iteration)
+        wait_until(lambda at=iteration: sphere.metadata[TAG]["iteration"] == at)
+        table = folder / f"run_it{iteration:03d}_data.star"
+        particles = read_particles(table, image_root=job.particles.parent)
+        expected = counted(particles.poses.rotations[:, :, 2].numpy(), np.ones(len(particles)))
+        counts[iteration] = np.asarray(sphere.features["count"])
+        assert np.array_equal(counts[iteration], expected.count)
+    assert not np.array_equal(counts[1], counts[2])
+    assert 0 < np.nanmean(sphere.features["p_max"]) <= 1
+    picture(viewer, application, "9_orientations")
 
 
 def test_a_branch_from_the_dock(dock, viewer, application, wait_until, job, tmp_path) -> None:

@@ -90,6 +90,19 @@ def run_in_background(
     return worker
 
 
+def beside_what_is_drawn(action: Callable[[], Any], then: Callable[[Any], None]) -> None:
+    """Run an action in a thread and give what it returns to ``then``, on the main thread.
+
+    For what tells by its result that it failed.
+    """
+
+    def steps() -> Generator[None, None, Any]:
+        yield
+        return action()
+
+    run_in_background(steps, then, lambda _: None)
+
+
 def _told(
     worker: StepWorker, then: Callable[[Any], None], failed: Callable[[str], None]
 ) -> StepWorker:

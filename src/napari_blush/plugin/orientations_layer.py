@@ -1,34 +1,29 @@
 """From where particles were seen: points on a sphere beside the map, larger where there are more.
 
-Directions are counted in HEALPix pixels of equal area, about 7 degrees wide, and each particle at
-all directions that the symmetry makes equal to its own: what stays empty on the whole sphere is
-missing from the map. Of ``g`` symmetry operators the counts add up to ``g`` times the particles.
+How they are counted is ``orientation_counts``'s business.
 """
 
 import math
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from napari.layers import Points  # type: ignore[import-untyped]
 from napari.utils.colormaps import ensure_colormap  # type: ignore[import-untyped]
 from torch import Tensor
 
-from napari_blush.numerics.healpix import n_pixels, pixel_angles, pixel_directions
-from napari_blush.numerics.point_group import symmetry_operators
+from napari_blush.errors import BlushError
+from napari_blush.io.run_orientations import orientations_path, read_orientations
+from napari_blush.io.whole_iterations import whole_iterations
+from napari_blush.numerics.healpix import pixel_angles, pixel_directions
 from napari_blush.plugin.layer_looks import TAG
 from napari_blush.plugin.layers import Later, add_quietly, at_once
+from napari_blush.plugin.orientation_counts import ORDER, Floats, OrientationCounts, counted, nobody
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-
-ORDER = 3
-"""HEALPix order of the points: 768 of them, 7.3 degrees apart."""
-
-_FINE_ORDER = 5
-"""Order in which particles are counted before they are repeated by symmetry."""
+Beside = Callable[[Callable[[], Any], Callable[[Any], None]], None]
+"""Does the first beside what is drawn, and gives what it returns to the second."""
 
 _ROLE = "orientations"
 _COLORS = "viridis"
@@ -37,23 +32,15 @@ _DISTANCE, _RADIUS = 1.1, 0.4
 """Of the sphere's centre from the map's, and of the sphere, in edges of the box."""
 
 
-@dataclass(frozen=True, slots=True)
-class OrientationCounts:
-    """How many particles were seen along each direction, and how sure their poses are.
-
-    Parameters
-    ----------
-    count : (768,) float64
-    p_max : (768,) float64
-        Mean of the largest probability of a pose; not a number where there is no particle.
-    """
-
-    count: Floats
-    p_max: Floats
+def first_then(action: Callable[[], Any], then: Callable[[Any], None]) -> None:
+    """Do one after the other, where nothing is drawn meanwhile."""
+    then(action())
 
 
 class OrientationsLayer:
     """The layer of one run in one viewer.
+
+    What was not counted while the run went on is read from its folder when it is to be shown.
 
     Parameters
     ----------
@@ -63,14 +50,28 @@ class OrientationsLayer:
         Point group, whose operators repeat each direction.
     later : callable, optional
         Puts an action off to a later turn of the event loop; the layer is added there.
+    folder : path, optional
+        Of the run.
+    beside : callable, optional
+        Reads from the folder without holding up what is drawn.
     """
 
     def __init__(
-        self, viewer: Any, run_name: str, symmetry: str = "C1", later: Later = at_once
+        self,
+        viewer: Any,
+        run_name: str,
+        symmetry: str = "C1",
+        later: Later = at_once,
+        folder: str | Path | None = None,
+        beside: Beside = first_then,
     ) -> None:
         self._viewer, self._run_name, self._later = viewer, run_name, later
-        self._symmetry = symmetry
+        self._symmetry, self._beside = symmetry, beside
+        self._folder = None if folder is None else Path(folder)
         self._counts: dict[int, OrientationCounts] = {}
+        self._asked: set[int] = set()
+        self._n_beginnings = 0
+        self._is_open = True
         self._grid = 2, 1.0
         self._iteration = 0
         self._is_coming = False
@@ -91,10 +92,17 @@ class OrientationsLayer:
     def begin_at(self, first: int) -> None:
         """Forget what is of iteration ``first`` or later."""
         self._counts = {n: counts for n, counts in self._counts.items() if n < first}
+        self._asked.clear()
+        self._n_beginnings += 1
 
     def newest(self, up_to: int) -> int:
-        """Return the last iteration up to a number that was counted, 0 without."""
-        return max((number for number in self._counts if number <= up_to), default=0)
+        """Return the last iteration up to a number that can be shown, 0 without."""
+        known = {*self._counts, *whole_iterations(self._folder)}
+        return max((number for number in known if number <= up_to), default=0)
+
+    def close(self) -> None:
+        """Draw nothing of what is still being read."""
+        self._is_open = False
 
     def show(self, iteration: int, box_size: int, voxel_size: float) -> None:
         """Draw an iteration, or nobody where its particles were not counted.
@@ -108,6 +116,8 @@ class OrientationsLayer:
             Angstrom.
         """
         self._iteration, self._grid = iteration, (box_size, voxel_size)
+        if self._reads(iteration):
+            return  # what is shown stays until it is there
         layer = self.layer()
         if layer is not None:
             self._draw(layer)
@@ -122,6 +132,26 @@ class OrientationsLayer:
             if (tag.get("run"), tag.get("role")) == (self._run_name, _ROLE):
                 return layer
         return None
+
+    def _reads(self, iteration: int) -> bool:
+        """Return whether an iteration comes from the folder, and will be shown then."""
+        folder = self._folder
+        if folder is None or iteration in self._counts:
+            return False
+        if iteration not in self._asked:
+            if not orientations_path(folder, iteration).is_file():
+                return False
+            self._asked.add(iteration)
+            read = partial(_read, folder, iteration, self._symmetry)
+            self._beside(read, partial(self._arrived, iteration, self._n_beginnings))
+        return iteration not in self._counts
+
+    def _arrived(self, iteration: int, beginning: int, counts: OrientationCounts) -> None:
+        if beginning != self._n_beginnings or not self._is_open:
+            return
+        self._counts.setdefault(iteration, counts)
+        if iteration == self._iteration:
+            self.show(iteration, *self._grid)
 
     def _add(self) -> None:
         self._is_coming = False
@@ -138,8 +168,7 @@ class OrientationsLayer:
         add_quietly(self._viewer, layer)
 
     def _draw(self, layer: Points) -> None:
-        nobody = OrientationCounts(np.zeros(n_pixels(ORDER)), np.full(n_pixels(ORDER), np.nan))
-        counts = self._counts.get(self._iteration, nobody)
+        counts = self._counts.get(self._iteration) or nobody()
         places = positions(*self._grid)
         if not np.array_equal(layer.data, places):
             layer.data = places
@@ -156,63 +185,11 @@ class OrientationsLayer:
         layer.metadata[TAG]["iteration"] = self._iteration
 
 
-def counted(directions: Floats, p_max: npt.ArrayLike, symmetry: str = "C1") -> OrientationCounts:
-    """Count viewing directions, each at all its equivalent places.
-
-    Parameters
-    ----------
-    directions : (n, 3)
-        Unit vectors (x, y, z).
-    p_max : (n,)
-    symmetry : str
-    """
-    fine = pixels_of(directions, _FINE_ORDER)
-    n_fine, n_coarse = n_pixels(_FINE_ORDER), n_pixels(ORDER)
-    count, total = np.zeros(n_coarse), np.zeros(n_coarse)
-    of_fine = np.bincount(fine, minlength=n_fine)
-    total_of_fine = np.bincount(fine, weights=np.asarray(p_max, float), minlength=n_fine)
-    taken = np.flatnonzero(of_fine)
-    for mates in _mates(symmetry):
-        count += np.bincount(mates[taken], weights=of_fine[taken], minlength=n_coarse)
-        total += np.bincount(mates[taken], weights=total_of_fine[taken], minlength=n_coarse)
-    with np.errstate(invalid="ignore"):
-        return OrientationCounts(count, total / count)
-
-
-def pixels_of(directions: Floats, order: int) -> Integers:
-    """Return the HEALPix pixel (nested) that each direction lies in.
-
-    Source: Górski et al. 2005, ApJ 622, 759, equations 1 to 9: on a base pixel's own axes, which
-    run north-east and north-west, pixels are squares.
-
-    Parameters
-    ----------
-    directions : (n, 3)
-        Unit vectors (x, y, z).
-    order : int
-    """
-    n_side = 1 << order
-    x, y, z = directions.T
-    quarter = np.mod(np.arctan2(y, x), 2 * math.pi) / (math.pi / 2)
-    quarter = np.where(quarter >= 4, 0.0, quarter)
-    # The belt: lines of constant north-east and north-west distance.
-    rising = np.floor(n_side * (0.5 + quarter - 0.75 * z)).astype(np.int64)
-    falling = np.floor(n_side * (0.5 + quarter + 0.75 * z)).astype(np.int64)
-    east, west = rising // n_side, falling // n_side
-    face = np.where(east == west, east % 4 + 4, np.where(east < west, east, west + 8))
-    i, j = falling % n_side, n_side - rising % n_side - 1
-    # The caps: the same squares, pulled together towards the pole.
-    is_cap = np.abs(z) > 2 / 3
-    cap_face = np.minimum(quarter.astype(np.int64), 3)
-    along = quarter - cap_face
-    reach = n_side * np.sqrt(3 * np.maximum(1 - np.abs(z), 0))
-    near = np.minimum((along * reach).astype(np.int64), n_side - 1)
-    far = np.minimum(((1 - along) * reach).astype(np.int64), n_side - 1)
-    north = z > 0
-    face = np.where(is_cap, np.where(north, cap_face, cap_face + 8), face)
-    i = np.where(is_cap, np.where(north, n_side - far - 1, near), i)
-    j = np.where(is_cap, np.where(north, n_side - near - 1, far), j)
-    return face * n_side**2 + _spread(i, order) + 2 * _spread(j, order)
+def _read(folder: Path, iteration: int, symmetry: str) -> OrientationCounts:
+    try:
+        return counted(*read_orientations(folder, iteration), symmetry)
+    except BlushError:
+        return nobody()  # somebody has tidied the folder up
 
 
 def positions(box_size: int, voxel_size: float) -> Floats:
@@ -238,18 +215,3 @@ def colors(p_max: Floats) -> Floats:
     found = np.asarray(ensure_colormap(_COLORS).map(np.where(is_known, p_max, 0.0)), float)
     found[~is_known] = _NOBODY
     return found
-
-
-@lru_cache(maxsize=4)
-def _mates(symmetry: str) -> list[Integers]:
-    """Return for each operator where it takes the fine pixels."""
-    fine = pixel_directions(_FINE_ORDER).numpy()
-    return [pixels_of(fine @ s.numpy().T, ORDER) for s in symmetry_operators(symmetry)]
-
-
-def _spread(values: Integers, order: int) -> Integers:
-    """Return numbers with a zero bit after each of their bits."""
-    spread = np.zeros_like(values)
-    for bit in range(order):
-        spread |= (values >> bit & 1) << (2 * bit)
-    return spread

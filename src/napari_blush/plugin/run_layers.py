@@ -14,7 +14,7 @@ from napari_blush.plugin.fsc_layer import FscLayer
 from napari_blush.plugin.iteration_store import IterationStore
 from napari_blush.plugin.iterations_layer import IterationsLayer
 from napari_blush.plugin.layers import Later, LayerBoard, at_once
-from napari_blush.plugin.orientations_layer import OrientationsLayer
+from napari_blush.plugin.orientations_layer import Beside, OrientationsLayer, first_then
 from napari_blush.plugin.preferences import Preferences
 from napari_blush.refine.events import RunStarted
 from napari_blush.session import RefinementSession
@@ -38,6 +38,8 @@ class RunLayers:
     later : callable, optional
         Puts an action off to a later turn of the event loop; layers are added there.
     preferences : Preferences, optional
+    beside : callable, optional
+        Reads from the folder without holding up what is drawn.
 
     Attributes
     ----------
@@ -59,13 +61,14 @@ class RunLayers:
         symmetry: str = "C1",
         later: Later = at_once,
         preferences: Preferences | None = None,
+        beside: Beside = first_then,
     ) -> None:
         chosen = preferences or Preferences()
         self._session, self._later = session, later
         self.store = IterationStore(round(chosen.iterations_memory_gb * _GIGABYTE), folder)
         self.board = LayerBoard(viewer, run_name, later, self.store, colormaps(chosen))
         self.iterations = IterationsLayer(viewer, run_name, self.store, later)
-        self.orientations = OrientationsLayer(viewer, run_name, symmetry, later)
+        self.orientations = OrientationsLayer(viewer, run_name, symmetry, later, folder, beside)
         self.curves = FscLayer(viewer, run_name, later)
         self.comparison = Comparison(viewer, self.board)
         self.flip = Flip(viewer)
@@ -100,7 +103,6 @@ class RunLayers:
             iteration = None if iteration >= latest else max(iteration, self.store.iterations[0])
         self.board.show_iteration(iteration)
         self._refresh()
-        self._show_orientations()
         self._draw_curves()
 
     @property
@@ -143,6 +145,7 @@ class RunLayers:
         for name, slot in self._slots.items():
             self._session.events[name].disconnect(slot)
         self.iterations.close()
+        self.orientations.close()
         self.iterations.slider_moved.disconnect(self.show_iteration)
 
     def _show_beside(self, layer: Any, wanted: bool) -> None:
@@ -159,13 +162,13 @@ class RunLayers:
         if run is not None:
             self.orientations.begin_at(run.first_iteration)
             self._refresh()
-            self._show_orientations()
 
     def _refresh(self, *_: Any) -> None:
         run, latest = self._session.run, self.store.latest
         if run is None or latest is None:
             return
         self.iterations.refresh(run.box_size, run.pixel_size, self.shown)
+        self._show_orientations()
         told = self.board.pinned, latest
         if told != self._told:
             self._told = told

@@ -15,7 +15,7 @@ from napari_blush.numerics.point_group import canonical_symbol
 from napari_blush.plugin.flip import bind_keys
 from napari_blush.plugin.job_description import JobDescription
 from napari_blush.plugin.layers import LayerBoard
-from napari_blush.plugin.loading import run_in_background
+from napari_blush.plugin.loading import beside_what_is_drawn, run_in_background
 from napari_blush.plugin.mask_painting import begin_painting, take_painted
 from napari_blush.plugin.plots.panel import PlotsPanel
 from napari_blush.plugin.plots_feed import PlotsFeed
@@ -117,6 +117,7 @@ class RunView:
             symmetry=job.settings.symmetry,
             later=self._dock.later,
             preferences=current_preferences(),
+            beside=beside_what_is_drawn,
         )
         layers.hold_contrast(looks.keep.isChecked())
         layers.want_curves(looks.curves.isChecked())
