@@ -17,6 +17,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 WIDTH, HEIGHT = 1366, 768
 LONGEST = 1200.0
+COLORS = 256
 SETTLED = 3.0
 """Seconds for layers and curves to be drawn after the last iteration."""
 
@@ -97,11 +98,12 @@ def take(output: Path, theme: str, run: Path) -> None:
 
 
 def shrink(path: Path) -> None:
-    """Write a picture again without transparency and packed well; a palette would cost hues."""
+    """Write a picture again with a palette that has every hue of it."""
     from PIL import Image  # noqa: PLC0415  comes with napari
 
+    method = Image.Quantize.MAXCOVERAGE
     with Image.open(path) as picture:
-        small = picture.convert("RGB")
+        small = picture.convert("RGB").quantize(COLORS, method=method, kmeans=2)
     small.save(path, optimize=True)
 
 

@@ -14,14 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from make_screenshot import HEIGHT, REPOSITORY, WIDTH, virtual_display
+from make_screenshot import HEIGHT, REPOSITORY, WIDTH, shrink, virtual_display
 
 COARSE = {"healpix_order": 1, "exhaustive_order": 1, "offset_range": 6.0, "max_iterations": 5}
 LONGEST = 120.0
 SETTLED = 1.5
 """Seconds for layers and curves to be drawn after something has happened."""
 
-COLORS = 256
 CLOSER = 1.4
 _MOVES = 12
 _BETWEEN_MOVES = 0.03
@@ -336,16 +335,6 @@ def action_of(menu: Any, title: str) -> Any:
     if title not in found:
         raise SystemExit(f"There is no {title!r} in the menu; it has {', '.join(found)}.")
     return found[title]
-
-
-def shrink(path: Path) -> None:
-    """Write a picture again with a palette that has every hue of it."""
-    from PIL import Image  # noqa: PLC0415  comes with napari
-
-    method = Image.Quantize.MAXCOVERAGE
-    with Image.open(path) as picture:
-        small = picture.convert("RGB").quantize(COLORS, method=method, kmeans=2)
-    small.save(path, optimize=True)
 
 
 if __name__ == "__main__":

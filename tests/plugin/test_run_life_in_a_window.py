@@ -141,6 +141,8 @@ def test_orientations_of_a_reopened_run_follow_the_slider(
     dock.looks.orientations.setChecked(True)
     wait_until(lambda: layers.orientations.layer() is not None)
     sphere = layers.orientations.layer()
+    middle = dock.board.layer("final").extent.world.mean(axis=0)[-1]
+    wait_until(lambda: viewer.scene.camera.center[-1] < middle - 20)  # the sphere is in view
     counts = {}
     for iteration in (2, 1):
         viewer.dims.set_point(layers.iterations.axis, iteration)
@@ -151,8 +153,13 @@ def test_orientations_of_a_reopened_run_follow_the_slider(
         counts[iteration] = np.asarray(sphere.features["count"])
         assert np.array_equal(counts[iteration], expected.count)
     assert not np.array_equal(counts[1], counts[2])
+    # A final map is of no iteration, and would hide the past.
+    final, reference = dock.board.layer("final"), dock.board.layer("reference")
+    assert (final.visible, reference.visible) == (False, True)
     assert 0 < np.nanmean(sphere.features["p_max"]) <= 1
     picture(viewer, application, "9_orientations")
+    viewer.dims.set_point(layers.iterations.axis, 2)
+    assert (final.visible, reference.visible) == (True, False)
 
 
 def test_a_branch_from_the_dock(dock, viewer, application, wait_until, job, tmp_path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from napari.layers import Points  # type: ignore[import-untyped]
 from napari.utils.colormaps import ensure_colormap  # type: ignore[import-untyped]
+from psygnal import Signal
 from torch import Tensor
 
 from napari_blush.errors import BlushError
@@ -54,7 +55,14 @@ class OrientationsLayer:
         Of the run.
     beside : callable, optional
         Reads from the folder without holding up what is drawn.
+
+    Attributes
+    ----------
+    came : psygnal signal
+        The layer was made.
     """
+
+    came = Signal()
 
     def __init__(
         self,
@@ -166,6 +174,7 @@ class OrientationsLayer:
         )
         self._draw(layer)
         add_quietly(self._viewer, layer)
+        self.came.emit()
 
     def _draw(self, layer: Points) -> None:
         counts = self._counts.get(self._iteration) or nobody()

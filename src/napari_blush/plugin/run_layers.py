@@ -11,7 +11,7 @@ from napari_blush.plugin.comparison import Comparison
 from napari_blush.plugin.difference_colormap import difference_colormap
 from napari_blush.plugin.flip import Flip
 from napari_blush.plugin.fsc_layer import FscLayer
-from napari_blush.plugin.iteration_store import IterationStore
+from napari_blush.plugin.iteration_store import ITERATION_FILES, IterationStore
 from napari_blush.plugin.iterations_layer import IterationsLayer
 from napari_blush.plugin.layers import Later, LayerBoard, at_once
 from napari_blush.plugin.orientations_layer import Beside, OrientationsLayer, first_then
@@ -73,8 +73,10 @@ class RunLayers:
         self.comparison = Comparison(viewer, self.board)
         self.flip = Flip(viewer)
         self._wants_curves = self._wants_orientations = False
+        self._gave_way = False
         self._told: tuple[int | None, int] = None, 0
         self.iterations.slider_moved.connect(self.show_iteration)
+        self.orientations.came.connect(self._orientations_came)
         # The board first: what it has kept is there for all others.
         self._forget_board = self.board.follow(session)
         self._slots: dict[str, Callable[..., None]] = {
@@ -102,6 +104,7 @@ class RunLayers:
         if iteration is not None:
             iteration = None if iteration >= latest else max(iteration, self.store.iterations[0])
         self.board.show_iteration(iteration)
+        self._let_the_final_map_give_way()
         self._refresh()
         self._draw_curves()
 
@@ -146,7 +149,26 @@ class RunLayers:
             self._session.events[name].disconnect(slot)
         self.iterations.close()
         self.orientations.close()
+        self.orientations.came.disconnect(self._orientations_came)
         self.iterations.slider_moved.disconnect(self.show_iteration)
+
+    def _let_the_final_map_give_way(self) -> None:
+        """Show the reference where the final map, which is of no iteration, would hide the past."""
+        final, reference = self.board.layer("final"), self.board.layer("reference")
+        if final is None or reference is None:
+            return
+        if self.board.pinned is None:
+            if self._gave_way:
+                final.visible, reference.visible = True, False
+            self._gave_way = False
+        elif final.visible and not self._gave_way:
+            shown = (self.board.layer(role) for role in ITERATION_FILES)
+            if not any(layer is not None and layer.visible for layer in shown):
+                final.visible, reference.visible, self._gave_way = False, True, True
+
+    def _orientations_came(self) -> None:
+        """Have the layer in view, or hide it where nobody wants it any more."""
+        self._show_beside(self.orientations.layer(), self._wants_orientations)
 
     def _show_beside(self, layer: Any, wanted: bool) -> None:
         """Show or hide what stands beside the map, and have the whole in view."""
