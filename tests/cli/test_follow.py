@@ -130,14 +130,30 @@ WHOLE = (
 )
 
 
-def followed(script: Script, printed: io.StringIO) -> list[tuple[RefinementEvent, str]]:
-    """Follow a script; return what was kept, with the text that had been printed by then."""
+def nothing() -> None:
+    """Nothing is on the disk."""
+
+
+def followed(
+    script: Script, printed: io.StringIO, interrupted_at: int | None = None
+) -> list[tuple[RefinementEvent, str]]:
+    """Follow a script; return what was kept, with the text that had been printed by then.
+
+    ``interrupted_at`` is an iteration in whose keeping the interrupt comes, with all on the disk.
+    """
     kept: list[tuple[RefinementEvent, str]] = []
 
     def keep(event: RefinementEvent) -> None:
         kept.append((event, printed.getvalue()))
+        if isinstance(event, IterationFinished) and event.result.iteration == interrupted_at:
+            raise KeyboardInterrupt
 
-    follow(script(), keep, Report(printed, Progress(io.StringIO())))
+    def last_kept() -> int | None:
+        events = (event for event, _ in kept)
+        made = [event for event in events if isinstance(event, IterationFinished)]
+        return made[-1].result.iteration if made else None
+
+    follow(script(), keep, Report(printed, Progress(io.StringIO())), last_kept)
     return kept
 
 
@@ -162,7 +178,7 @@ def test_regularizing_has_a_progress_line_of_its_own() -> None:
     terminal = Terminal()
     steps = (RegularizationStep(1, "denoising half 1", 0.25), RegularizationStep(1, "half 2", 0.75))
     script = Script(START, *steps, RunFinished(result(Outcome.CONVERGED)))
-    follow(script(), lambda event: None, Report(io.StringIO(), Progress(terminal)))
+    follow(script(), lambda event: None, Report(io.StringIO(), Progress(terminal)), nothing)
     assert "iteration 1: regularizing" in terminal.getvalue()
 
 
@@ -181,18 +197,19 @@ def test_a_run_that_goes_on_says_from_where() -> None:
 
 
 @pytest.mark.parametrize(
-    ("events", "said"),
+    ("events", "in_keeping", "said"),
     [
-        ((START, KeyboardInterrupt()), "Nothing is kept yet"),
-        ((START, finished_iteration(1), KeyboardInterrupt()), "Iteration 1 is kept"),
+        ((START, KeyboardInterrupt()), None, "Nothing is kept yet"),
+        ((START, finished_iteration(1), KeyboardInterrupt()), None, "Iteration 1 is kept"),
+        ((START, finished_iteration(1)), 1, "Iteration 1 is kept"),
     ],
 )
 def test_an_interrupted_run_says_what_is_kept_and_is_closed(
-    events: tuple[RefinementEvent | BaseException, ...], said: str
+    events: tuple[RefinementEvent | BaseException, ...], in_keeping: int | None, said: str
 ) -> None:
     script, printed = Script(*events), io.StringIO()
     with pytest.raises(KeyboardInterrupt):
-        followed(script, printed)
+        followed(script, printed, in_keeping)
     assert said in printed.getvalue()
     assert "--resume" in printed.getvalue()
     assert script.is_closed
@@ -205,7 +222,7 @@ def test_a_failure_to_keep_stops_the_run() -> None:
         raise OSError("no space left")
 
     with pytest.raises(OSError, match="no space"):
-        follow(script(), keep, Report(io.StringIO(), Progress(io.StringIO())))
+        follow(script(), keep, Report(io.StringIO(), Progress(io.StringIO())), nothing)
     assert script.is_closed
 
 

@@ -24,9 +24,15 @@ from napari_blush.refine.events import (
 Keep = Callable[[RefinementEvent], None]
 """Writes down what an event carries that is worth it; returns when it is on the disk."""
 
+LastKept = Callable[[], int | None]
+"""Returns the last iteration that is whole on the disk, None without one."""
+
 
 def follow(
-    events: Generator[RefinementEvent, None, RefinementResult], keep: Keep, report: Report
+    events: Generator[RefinementEvent, None, RefinementResult],
+    keep: Keep,
+    report: Report,
+    last_kept: LastKept,
 ) -> RefinementResult:
     """Drive a run to its end.
 
@@ -37,6 +43,8 @@ def follow(
     keep : callable
         Called with each event before it is reported: what is printed is on the disk.
     report : Report
+    last_kept : callable
+        Asked after an interrupt, which may come while an iteration is being kept.
 
     Raises
     ------
@@ -45,18 +53,14 @@ def follow(
     RefinementError
         When the events end without ``RunFinished``.
     """
-    whole = 0
     try:
         for event in events:
             keep(event)
             tell(event, report)
-            if isinstance(event, RunStarted):
-                whole = event.first_iteration - 1
-            elif isinstance(event, IterationFinished):
-                whole = event.result.iteration
-            elif isinstance(event, RunFinished):
+            if isinstance(event, RunFinished):
                 return event.result
     except KeyboardInterrupt:
+        whole = last_kept()
         kept = f"Iteration {whole} is kept" if whole else "Nothing is kept yet"
         report.line(f"{kept}; the same command with --resume goes on from there.")
         raise

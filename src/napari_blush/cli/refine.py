@@ -36,7 +36,8 @@ def execute(settings: RefinementSettings, options: Namespace) -> int:
         for message in writer.messages:
             report.line(message)
         with termination_as_interrupt():
-            result = follow(events, RunKeeper(writer), report)
+            keeper = RunKeeper(writer)
+            result = follow(events, keeper, report, keeper.last_whole)
     for line in map_lines(options.output):
         report.line(line)
     return _EXIT_CODES.get(result.outcome, 0)

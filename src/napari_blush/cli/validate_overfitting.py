@@ -86,7 +86,8 @@ def run_again(
             mask=None if mask is None else (mask.volume, mask.voxel_size),
         )
         with termination_as_interrupt():
-            return follow(events, RunKeeper(writer), report)
+            keeper = RunKeeper(writer)
+            return follow(events, keeper, report, keeper.last_whole)
 
 
 def mask_of(settings: RefinementSettings, average: Volume, voxel_size: float) -> Volume:

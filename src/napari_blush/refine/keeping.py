@@ -57,3 +57,7 @@ class RunKeeper:
                     raise RefinementError("A run ended before its first iteration; run it anew.")
                 append_history(self._writer.folder, result.last_iteration)
                 self._writer.write_result(result, self._random_subset)
+
+    def last_whole(self) -> int | None:
+        """Return the last iteration that is on the disk to go on from, None without one."""
+        return last_whole_iteration(self._writer.folder)
