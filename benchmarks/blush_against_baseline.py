@@ -20,6 +20,8 @@ from measuring.score import columns, judge, score
 from measuring.simulated import simulate, write_model
 from measuring.tables import Row, markdown, write_table
 
+from napari_blush import RefinementSettings
+
 BOX, PIXEL_SIZE = 64, 3.0
 
 
@@ -95,6 +97,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--trailing-fill", action="store_true", help="the Wiener map goes on beyond the cut-off"
     )
+    parser.add_argument(
+        "--denoise-from",
+        type=lambda text: None if text == "none" else float(text),
+        default=RefinementSettings().denoise_from,
+        help="what the halves must agree to before references are denoised, A; none: at once",
+    )
     parser.add_argument("--low-pass", type=float, default=30.0, help="of the start maps, A")
     parser.add_argument("--snr", type=float, help="of all simulated sets, instead of their own")
     parser.add_argument("--seed", type=int, default=1, help="of images and subsets")
@@ -166,6 +174,7 @@ def row(
         "regularizer": regularizer,
         "denoiser": options.denoiser,
         "trailing_fill": options.trailing_fill,
+        "denoise_from": options.denoise_from,
     }
     run = engine.refine(data, output, settings)
     figures = columns(score(data, output))

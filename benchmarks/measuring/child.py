@@ -1,50 +1,60 @@
 """Run by ``engine.py`` in a process of its own: a refinement as a job file describes it.
 
-Writes half-maps, final map, poses (``run_data.star``) and, in ``told.json``, what each iteration
-took.
+Leaves a run folder like any other and, in ``told.json``, what each iteration took.
 """
 
 import json
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 
-from napari_blush.data_model.results import RefinementResult
 from napari_blush.data_model.settings import RefinementSettings
-from napari_blush.io.mrc import read_map, write_map
-from napari_blush.io.star import pose_columns, read_particles, write_particles
+from napari_blush.io.mrc import read_map
+from napari_blush.io.run_settings import RunSource
+from napari_blush.io.star import read_particles
 from napari_blush.numerics.packing import packed_coordinates
 from napari_blush.numerics.slice_extraction import CentralSlices
 from napari_blush.numerics.slice_insertion import SliceAccumulator
-from napari_blush.refine.events import IterationFinished, IterationStarted, Message
-from napari_blush.refine.run import run
-from napari_blush.refine.state import RefinementState
+from napari_blush.refine.events import (
+    IterationFinished,
+    IterationStarted,
+    Message,
+    RefinementEvent,
+    RunFinished,
+)
+from napari_blush.refine.keeping import RunKeeper
+from napari_blush.refine.run_in_folder import RunRequest, opened
 
 
 def main(job_file: Path) -> None:
     """Refine what the job describes."""
     job = json.loads(job_file.read_text())
     output = Path(job["output"])
-    particles = read_particles(job["particles"])
-    reference = read_map(job["reference"])
-    mask = read_map(job["mask"]) if job["mask"] else None
-    events = run(
-        RefinementSettings(**job["settings"]),
-        particles,
-        (reference.volume, reference.voxel_size),
-        mask=(mask.volume, mask.voxel_size) if mask else None,
+    settings = {"solvent_mask": job["mask"], **job["settings"]}
+    request = RunRequest(
+        particles=read_particles(job["particles"]),
+        reference=read_map(job["reference"]),
+        output=output,
+        settings=RefinementSettings(**settings),
+        source=RunSource(Path(job["particles"]), Path(job["reference"])),
     )
+    with opened(request) as (writer, events):
+        iterations, reason = followed(events, RunKeeper(writer))
+    told = {"iterations": iterations, "reason": reason}
+    (output / "told.json").write_text(json.dumps(told, indent=1))
+
+
+def followed(
+    events: Iterator[RefinementEvent], keep: RunKeeper
+) -> tuple[list[dict[str, object]], str]:
+    """Drive the run; return what each iteration took, its files included, and why it ended."""
     iterations: list[dict[str, object]] = []
-    state: RefinementState | None = None
     last, before = False, time.process_time()
-    while True:
-        try:
-            event = next(events)
-        except StopIteration as finished:
-            result: RefinementResult = finished.value
-            break
+    for event in events:
+        keep(event)
         if isinstance(event, IterationStarted):
             last = event.final
         elif isinstance(event, Message):
@@ -65,16 +75,10 @@ def main(job_file: Path) -> None:
                 f"{done.average_p_max:.2f}, size {done.current_size}, stages {done.stage_seconds}",
                 flush=True,
             )
-            state, before = event.state, now
-    voxel = result.half_maps.voxel_size
-    for half, volume in enumerate((result.half_maps.half1, result.half_maps.half2), start=1):
-        write_map(output / f"run_half{half}_class001_unfil.mrc", volume, voxel)
-    write_map(output / "run_class001.mrc", result.final_map, voxel)
-    columns = dict(pose_columns(result.last_iteration.poses))
-    columns["rlnRandomSubset"] = state.random_subset.numpy() if state else None
-    write_particles(output / "run_data.star", particles, columns)
-    told = {"iterations": iterations, "reason": result.reason}
-    (output / "told.json").write_text(json.dumps(told, indent=1))
+            before = now
+        elif isinstance(event, RunFinished):
+            return iterations, event.result.reason
+    raise SystemExit("The run ended without a result.")
 
 
 def compile_kernels() -> None:

@@ -157,7 +157,7 @@ def test_blush_leaves_its_maps_and_its_weights_in_the_folder(
     inputs: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "run"
-    options = ["--regularizer", "blush", "--denoiser", str(weights)]
+    options = ["--denoise-from", "none", "--denoiser", str(weights)]
     assert main(command(inputs, output, *options, "--max-iterations", "1")) == 0
     said = capsys.readouterr().out
     assert "denoised with random 1 (sha256 " in said
@@ -179,7 +179,7 @@ def test_blush_leaves_its_maps_and_its_weights_in_the_folder(
 def test_blush_without_trailing_is_called_unsafe(
     inputs: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--regularizer", "blush", "--denoiser", str(weights), "--no-spectral-trailing"]
+    options = ["--denoise-from", "none", "--denoiser", str(weights), "--no-spectral-trailing"]
     assert main(command(inputs, tmp_path / "run", *options, "--max-iterations", "1")) == 0
     assert "trailing is off, which is unsafe" in capsys.readouterr().out
 

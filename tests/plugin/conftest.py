@@ -150,6 +150,7 @@ def tiny_files(tmp_path_factory: pytest.TempPathFactory) -> TinyFiles:
     settings = RefinementSettings(
         regularizer="blush",
         denoiser=str(weights),
+        denoise_from=None,
         device="cpu",
         healpix_order=0,
         exhaustive_order=0,

@@ -257,6 +257,7 @@ def weights(tmp_path_factory):
 
 def blush_settings(settings_for, path, **changes):
     values = {"regularizer": "blush", "denoiser": str(path), "threads": 1, "max_iterations": 5}
+    values["denoise_from"] = None
     return settings_for(first_iteration_cc=False, **{**values, **changes})
 
 
@@ -274,6 +275,23 @@ def test_weights_are_named_at_the_start_and_in_the_result(first_iteration) -> No
     told = [event.text for event in first_iteration if isinstance(event, Message)]
     checksum = started.regularizer.split()[-1]
     assert sum(f"w1 1 (sha256 {checksum[:12]}" in text for text in told) == 1
+
+
+def test_a_run_that_waits_is_the_baseline(weights, tiny, settings_for) -> None:
+    """Halves of 6 A voxels never agree to 1 A; the last iteration is that of the baseline too."""
+    settings = blush_settings(settings_for, weights[0], denoise_from=1.0, max_iterations=3)
+    baseline = settings.model_copy(update={"regularizer": "smoothness"})
+    ends = []
+    for one in (settings, baseline):
+        events = list(run(one, tiny.particles, tiny.start))
+        ends.append(next(event for event in events if isinstance(event, RunFinished)))
+        texts = [event.text for event in events if isinstance(event, Message)]
+        waits = sum("references are Wiener maps" in text for text in texts)
+        assert waits == (1 if one is settings else 0)
+        assert all(made.denoised_maps is None for made in results_of(events))
+    ours, theirs = (end.result for end in ends)
+    assert torch.equal(ours.final_map, theirs.final_map)
+    assert torch.equal(ours.half_maps.half1, theirs.half_maps.half1)
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(

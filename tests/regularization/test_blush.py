@@ -312,6 +312,64 @@ def test_fewer_shells_than_two_are_told_as_unsafe(given, identity, drain) -> Non
     assert not any("unsafe" in text for text in wary.messages)
 
 
+# waiting ------------------------------------------------------------------------------------
+
+
+class Refusing:
+    """A denoiser that must not be asked."""
+
+    voxel_size, block_size = 4.0, 16
+
+    @staticmethod
+    def network(blocks: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("denoised before the halves agreed")
+
+
+def with_agreement_to(shell: int, given):
+    """The pair with halves that agree up to a shell, 128 A over its number."""
+    return replace(given, fsc=(torch.arange(17) <= shell).float())
+
+
+def test_nothing_is_denoised_until_the_halves_agree_far_enough(given, drain) -> None:
+    regularizer = BlushRegularizer(Refusing(), from_angstrom=15.0)
+    made = made_of(regularizer, with_agreement_to(8, given), drain)  # 16 A
+    assert torch.equal(made.references[0], given.wiener.half1)
+    assert torch.equal(made.references[1], given.wiener.half2)
+    assert made.denoised is None
+    assert made.cutoff_shell is None
+    (told,) = made.messages
+    assert "agree to 16.0 A" in told
+    assert "agree to 15 A" in told
+    again = made_of(regularizer, with_agreement_to(7, given), drain)
+    assert again.messages == ()
+
+
+@pytest.mark.parametrize("wanted", [16.0, None])
+def test_what_agrees_far_enough_is_denoised_as_without_waiting(
+    given, identity, drain, wanted: float | None
+) -> None:
+    """A resolution of just so many angstrom is far enough."""
+    agreeing = with_agreement_to(8, given)
+    made = made_of(BlushRegularizer(identity, from_angstrom=wanted), agreeing, drain)
+    expected = made_of(BlushRegularizer(identity), agreeing, drain)
+    assert made.denoised is not None
+    assert torch.equal(made.references[0], expected.references[0])
+    assert torch.equal(made.references[1], expected.references[1])
+    assert made.cutoff_shell == expected.cutoff_shell
+
+
+def test_a_run_that_falls_back_waits_again_and_says_so(given, identity, drain) -> None:
+    regularizer = BlushRegularizer(identity, from_angstrom=15.0)
+    shells = (5, 9, 5)
+    made = [made_of(regularizer, with_agreement_to(shell, given), drain) for shell in shells]
+    assert [one.denoised is None for one in made] == [True, False, True]
+    assert [any("Wiener maps" in text for text in one.messages) for one in made] == [
+        True,
+        False,
+        True,
+    ]
+
+
 # by name --------------------------------------------------------------------------------------
 
 
@@ -326,7 +384,9 @@ def weights(tmp_path):
 
 
 def test_the_settings_name_the_weights(weights, given, drain) -> None:
-    settings = RefinementSettings(regularizer="blush", denoiser=str(weights), denoiser_stride=8)
+    settings = RefinementSettings(
+        regularizer="blush", denoiser=str(weights), denoiser_stride=8, denoise_from=None
+    )
     made = make_regularizer(settings, CPU)
     assert isinstance(made, BlushRegularizer)
     checksum = made.provenance.removeprefix("small 3, sha256 ")
@@ -338,6 +398,7 @@ def test_the_settings_name_the_weights(weights, given, drain) -> None:
         "trailing_shells": 3,
         "trailing_limit": 26.0,
         "trailing_fill": True,
+        "denoise_from": 1.0,
         "denoiser_strength": 0.5,
     }
     for name, value in others.items():

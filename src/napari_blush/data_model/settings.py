@@ -97,6 +97,12 @@ class RefinementSettings(Settings):
         "default",
         description="Weights for blush: a name that 'weights list' shows, or a file.",
     )
+    denoise_from: float | None = Field(
+        15.0,
+        gt=0,
+        description="Denoise references once the halves agree to this, in A; before, they are "
+        "Wiener maps; none: from the start, as published.",
+    )
     spectral_trailing: bool = Field(
         True,
         description="Cut denoised references off two shells short of where the FSC falls below "

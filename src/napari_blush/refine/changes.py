@@ -50,6 +50,7 @@ OF_THE_REGULARIZER = frozenset(
     {
         "regularizer",
         "denoiser",
+        "denoise_from",
         "spectral_trailing",
         "trailing_shells",
         "trailing_limit",

@@ -14,6 +14,7 @@ from torch import Tensor
 from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.denoiser.denoise_options import BlockDenoiser, DenoisedVolume, DenoiseOptions
 from napari_blush.denoiser.weights import load_denoiser
+from napari_blush.numerics.correlation import resolution_shell
 from napari_blush.numerics.filters import apply_spectrum
 from napari_blush.numerics.shells import shell_to_resolution
 from napari_blush.regularization.denoised_maps import denoised_steps, symmetrized
@@ -41,6 +42,11 @@ NO_EFFECT = (
     "{automatic:.1f} A already."
 )
 
+WAITS = (
+    "The halves agree to {reach:.1f} A: references are Wiener maps, and are denoised with {label} "
+    "once the halves agree to {wanted:g} A (denoise_from)."
+)
+
 UNSAFE = (
     "Spectral trailing is off, which is unsafe: what the denoiser makes up beyond the resolution "
     "reaches the alignment, and the FSC can rise by itself."
@@ -62,6 +68,10 @@ class BlushRegularizer:
         Part of the denoised map in a reference; the rest is the Wiener map.
     gain : bool
         Scale each shell to what the other half confirms (``shell_gain``).
+    from_angstrom : float or None
+        Nothing is denoised while the halves agree to less than this: where no image finds its pose
+        both halves follow what a network makes of the little that they share. None denoises from
+        the start, as published.
     label : str
         What is said of the denoiser in the first iteration.
     provenance : str
@@ -78,6 +88,7 @@ class BlushRegularizer:
         trailing: Trailing | bool = True,
         strength: float = 1.0,
         gain: bool = True,
+        from_angstrom: float | None = None,
         label: str = "weights of no name",
         provenance: str = "",
     ) -> None:
@@ -85,6 +96,7 @@ class BlushRegularizer:
         self._denoiser, self._label = denoiser, label
         self._trailing = Trailing(is_on=trailing) if isinstance(trailing, bool) else trailing
         self._strength, self._gain = strength, gain
+        self._from_angstrom, self._waits = from_angstrom, False
         self._options = DenoiseOptions() if options is None else options
         self._has_told = False
         self._has_told_no_effect = False
@@ -92,7 +104,11 @@ class BlushRegularizer:
     def regularize(
         self, given: RegularizationInput
     ) -> Generator[RegularizationProgress, None, Regularized]:
-        """Denoise both halves, one after the other."""
+        """Denoise both halves, one after the other, or wait until they agree far enough."""
+        if self._is_too_coarse(given):
+            wiener = (given.wiener.half1, given.wiener.half2)
+            return Regularized(references=wiener, messages=self._messages_of_waiting(given))
+        self._waits = False
         options = replace(self._options, mask=given.mask, particle_diameter=given.particle_diameter)
         voxel_size = given.unfiltered.voxel_size
         made: list[DenoisedVolume] = []
@@ -119,6 +135,17 @@ class BlushRegularizer:
             automatic_cutoff_shell=automatic.shell,
             denoiser_nyquist_shell=nyquist,
         )
+
+    def _is_too_coarse(self, given: RegularizationInput) -> bool:
+        return self._from_angstrom is not None and agreed_angstrom(given) > self._from_angstrom
+
+    def _messages_of_waiting(self, given: RegularizationInput) -> tuple[str, ...]:
+        """Return what is said when waiting begins."""
+        is_new, self._waits = not self._waits, True
+        if not is_new:
+            return ()
+        reach, wanted = agreed_angstrom(given), self._from_angstrom
+        return (WAITS.format(reach=reach, label=self._label, wanted=wanted),)
 
     def _scaled(
         self, denoised: tuple[Tensor, Tensor], given: RegularizationInput
@@ -173,6 +200,12 @@ class BlushRegularizer:
         return is_new and automatic.shell is not None
 
 
+def agreed_angstrom(given: RegularizationInput) -> float:
+    """Return the resolution, in angstrom, to which the halves agree by the FSC that was given."""
+    box, voxel = given.fsc.shape[0] * 2 - 2, given.unfiltered.voxel_size
+    return shell_to_resolution(max(resolution_shell(given.fsc), 1), box, voxel)
+
+
 def blended(denoised: Tensor, wiener: Tensor, strength: float) -> Tensor:
     r"""Return :math:`s D + (1 - s) W`, to the last bit the denoised map where ``strength`` is 1."""
     if strength == 1:
@@ -202,6 +235,7 @@ def blush_of_settings(settings: RefinementSettings, device: torch.device) -> Blu
         ),
         strength=settings.denoiser_strength,
         gain=settings.denoiser_gain,
+        from_angstrom=settings.denoise_from,
         label=str(record),
         provenance=f"{record.name} {record.version}, sha256 {record.sha256}",
     )

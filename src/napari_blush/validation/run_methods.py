@@ -146,8 +146,17 @@ def _references(run: RunFacts, blush: str) -> str:
         else f" They were mixed with the Wiener-filtered maps, {settings.denoiser_strength:g} to "
         f"{1 - settings.denoiser_strength:g}."
     )
+    when = "After each iteration"
+    if settings.denoise_from is not None:
+        if all(line.get("denoiser_nyquist_shell") is None for line in run.history):
+            return (
+                f"References were Wiener-filtered maps (T = {settings.tau2_fudge:g}): the "
+                f"half-maps never agreed to {settings.denoise_from:g} Å, from where on they would "
+                f"have been denoised by a network (Blush regularization {blush})."
+            )
+        when += f" that reached at least {settings.denoise_from:g} Å"
     return (
-        "After each iteration both half-maps were denoised by a network (Blush regularization "
+        f"{when} both half-maps were denoised by a network (Blush regularization "
         f"{blush}; {_short(run.regularizer)}). The denoised maps were references for the "
         f"alignment of the next iteration {trailing}.{strength} Half-maps, FSC "
         "and final map were never denoised."
