@@ -10,6 +10,7 @@ from napari_blush.cli.command import Command
 from napari_blush.data_model.tool_settings import PostprocessSettings
 from napari_blush.data_model.validation_settings import (
     AngleSettings,
+    ComparisonSettings,
     DenoiserCheckSettings,
     DirectionalSettings,
     ImageRandomizationSettings,
@@ -51,6 +52,12 @@ def _run_and_particles(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--passthrough", type=Path, metavar="FILE", help="CryoSPARC's passthrough .cs file"
     )
+    _output(parser)
+
+
+def _two_runs(parser: argparse.ArgumentParser) -> None:
+    for name, text in (("run_a", "run folder to measure by"), ("run_b", "run folder")):
+        parser.add_argument(name, type=Path, metavar=name.upper(), help=text)
     _output(parser)
 
 
@@ -104,6 +111,13 @@ VALIDATE_COMMANDS: dict[str, Command] = {
         module="napari_blush.cli.validate_model",
         settings=ModelCheckSettings,
         add_files=_map_and_model,
+    ),
+    "validate-compare": Command(
+        summary="Compare two refinements of the same particles, such as without and with Blush",
+        usage="RUN_A RUN_B --output DIR",
+        module="napari_blush.cli.validate_compare",
+        settings=ComparisonSettings,
+        add_files=_two_runs,
     ),
     "validate-denoiser": Command(
         summary="Denoise phase-randomized half-maps and see whether they come to agree",

@@ -136,3 +136,21 @@ class ValidationSettings(MaskedMapSettings):
     )
     symmetry: str = Field("C1", description="Point group of the particles [--sym].")
     step: int = Field(3, ge=1, le=16, description="Voxels between local resolution's windows.")
+
+
+class ComparisonSettings(Settings):
+    """Settings of two runs side by side."""
+
+    mask: Path | None = Field(
+        None,
+        description="Soft mask in [0, 1] in which both are judged; default: drawn around the known "
+        "density, or around the mean of both maps.",
+    )
+    truth: Path | None = Field(
+        None, description="Known density on the grid of the runs, such as that of a simulation."
+    )
+    model: Path | None = Field(
+        None, description="Atomic model fitted in the maps, whose density takes that place."
+    )
+    picture: Path | None = Field(None, description="SVG file for the curves of both runs.")
+    seed: int = Field(0, ge=0, description="Seed of the random phases.")

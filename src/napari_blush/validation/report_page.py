@@ -29,6 +29,7 @@ class Curve:
     """A named line of a plot; ``dashed`` for what is a reference or a control.
 
     ``low`` and ``high``, where given, bound a shade about it, such as the spread over draws.
+    ``like`` is the place of the curve whose color it has; by default it has its own.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Curve:
     dashed: bool = False
     low: Sequence[float] = ()
     high: Sequence[float] = ()
+    like: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ def drawn(plot: Plot) -> str:
     parts = [_axes(plot, at, low, high)]
     legend = []
     for i, curve in enumerate(plot.curves):
-        color = _COLORS[i % len(_COLORS)]
+        color = _COLORS[(i if curve.like is None else curve.like) % len(_COLORS)]
         dash = ' stroke-dasharray="5 4"' if curve.dashed else ""
         if curve.low:
             there = zip(
@@ -185,10 +187,12 @@ def _axes(
         )
     for name, x in plot.marks.items():
         (right, down), (_, up) = at(x, bottom), at(x, top)
+        # Words stand on that side of their line where there is room for them.
+        aside, anchor = (3, "start") if right < 0.75 * _WIDTH else (-3, "end")
         parts.append(
             f'<line x1="{right:.1f}" x2="{right:.1f}" y1="{down:.1f}" y2="{up:.1f}" stroke="#bbb" '
-            f'stroke-dasharray="2 3"/><text x="{right + 3:.1f}" y="{down - 4:.1f}">'
-            f"{escape(name)}</text>"
+            f'stroke-dasharray="2 3"/><text x="{right + aside:.1f}" y="{down - 4:.1f}" '
+            f'text-anchor="{anchor}">{escape(name)}</text>'
         )
     parts.append(
         f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(plot.x_label)}'
