@@ -109,7 +109,12 @@ def test_a_whole_run(filled, viewer, application, wait_until, tmp_path) -> None:
     wait_until(lambda: board.layer("final") is not None)
     assert list(viewer.layers)[: len(before)] == before
     picture(viewer, application, "3_finished")
+    assert enabled(dock) == set()
+    assert "run holds a run already" in dock.controls.state.text()
+    dock.inputs.fields["output"].set_value(tmp_path / "another")
     assert enabled(dock) == {"start"}
+    dock.inputs.fields["output"].set_value(tmp_path / "run")
+    assert dock.set_up.command.copy.isEnabled()
     run = tmp_path / "run"
     assert np.array_equal(board.layer("final").data, read_map(run / "run_class001.mrc").volume)
     assert "Resolution" in dock.summary.text()
@@ -178,10 +183,12 @@ def test_cancelling_keeps_whole_iterations_and_gives_the_folder_back(
     wait_until(lambda: filled.controller.phase is RunPhase.CANCELLED)
     assert (tmp_path / "run" / "run_it001_state.safetensors").is_file()
     assert not (tmp_path / "run" / "run.lock").exists()
-    filled.controls.buttons["start"].click()
-    wait_until(lambda: filled.controller.phase is RunPhase.FAILED)
-    assert "holds a run already" in filled.log.toPlainText()
+    complaint = filled.inputs.complaints["output"]
+    assert "holds a run already" in complaint.text()
+    assert "holds a run already" in filled.controls.state.text()
+    assert enabled(filled) == set()
     filled.inputs.resume.setChecked(True)
+    assert complaint.isHidden()
     filled.controls.buttons["start"].click()
     wait_until(lambda: filled.controller.phase is RunPhase.RUNNING)
     filled.controls.buttons["finish"].click()
@@ -242,8 +249,8 @@ def test_layers_without_a_file_are_written_when_a_run_begins(
     wait_until(lambda: filled.controller.phase is RunPhase.CANCELLED)
     layer.data = mask
     (target.parent / "run_it001_data.star").touch()
-    filled.controls.buttons["start"].click()
-    wait_until(lambda: filled.controller.phase is RunPhase.FAILED)
+    filled.press("start")
+    assert filled.controller.phase is RunPhase.CANCELLED
     assert not np.array_equal(read_map(target).volume, mask)
 
 
@@ -260,6 +267,13 @@ def test_what_is_wrong_with_a_file_is_said_beside_it(filled, tmp_path) -> None:
     assert enabled(filled) == set()
     filled.inputs.fields["reference"].set_value(SAMPLE / "start_map.mrc")
     assert not complaints["reference"].isVisibleTo(filled)
+    filled.inputs.fields["particles"].set_value(SAMPLE / "particles.star")
+    filled.inputs.fields["output"].set_value(SAMPLE / "particles.star")
+    assert complaints["output"].text().endswith("wanted a folder; one that is not there is made.")
+    assert enabled(filled) == set()
+    filled.inputs.fields["output"].set_value(tmp_path / "new")
+    assert complaints["output"].isHidden()
+    assert enabled(filled) == {"start"}
 
 
 def test_what_cannot_be_is_said_beside_the_setting(filled) -> None:
@@ -286,6 +300,10 @@ def test_weights_that_are_here_are_offered(dock, wait_until) -> None:
         names = [action.text() for action in editor.menu.actions()]
         assert names[0] == "default"
         assert set(names) >= {found.name for found in known_weights() if found.record is not None}
+        editor.set_value("blush-of-nobody")
+        assert "'blush-of-nobody' is neither a file nor one of: default," in editor.problem.text()
+        editor.set_value("default")
+        assert editor.problem.isHidden()
 
 
 def test_every_sample_is_ready_to_start(dock) -> None:

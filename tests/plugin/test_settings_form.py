@@ -91,6 +91,27 @@ def test_a_check_from_outside_is_said_beside_its_field(form) -> None:
     assert problem.isHidden()
 
 
+def test_all_that_is_wrong_is_said_at_once(form) -> None:
+    form.add_check("symmetry", lambda value: "" if value == "C1" else f"{value} is unknown.")
+    for name, text in {"particle_diameter": "wide", "symmetry": "X9", "threads": "0"}.items():
+        form.editors[name].set_value(text)
+    assert set(form.problems()) == {"particle_diameter", "symmetry", "threads"}
+    assert form.editors["symmetry"].problem.text() == "X9 is unknown."
+    form.editors["particle_diameter"].set_value("150")
+    assert set(form.problems()) == {"symmetry", "threads"}
+
+
+def test_an_empty_field_says_what_it_stands_for(form) -> None:
+    shown = {
+        name: form.editors[name].native.placeholderText() for name in ("denoise_from", "threads")
+    }
+    assert shown == {"denoise_from": "none", "threads": "default"}
+    form.editors["denoise_from"].set_value("soon")
+    assert form.editors["denoise_from"].problem.text().endswith("a number above 0, or nothing.")
+    form.editors["denoise_from"].set_value("")
+    assert form.value().denoise_from is None
+
+
 def test_names_and_files_are_offered_beside_a_line(form) -> None:
     editor = form.editors["denoiser"]
     editor.offer(["default", "first"], "Weights (*.safetensors)")

@@ -11,6 +11,9 @@ from pydantic.fields import FieldInfo
 
 from napari_blush.data_model.settings import Settings
 
+_SPELT = {"cc": "CC", "fsc": "FSC", "healpix": "HEALPix", "nyquist": "Nyquist"}
+"""Words of names as people write them."""
+
 _UNITS = {"A": "Å", "px": "px", "GB": "GB", "deg": "°"}
 _BOUND_WORDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 _KINDS = {int: "a whole number", float: "a number", str: "a text", Path: "a file"}
@@ -53,8 +56,14 @@ class FieldFacts:
             return "one of " + ", ".join(self.choices)
         what = _KINDS.get(self.kind, "a value")
         bounds = self.tooltip.rpartition(" (")[2].rstrip(")") if self._is_bounded else ""
-        empty = ", or nothing for the default" if self.may_be_none else ""
+        empty = ", or nothing" if self.may_be_none else ""
+        empty += " for the default" if self.may_be_none and self.default is None else ""
         return f"{what} {bounds}".rstrip() + empty
+
+    @property
+    def when_empty(self) -> str:
+        """What stands in an empty field: no value is a choice where the default is another."""
+        return "default" if self.default is None else "none"
 
     @property
     def _is_bounded(self) -> bool:
@@ -71,7 +80,7 @@ def facts_of(settings: type[Settings], name: str) -> FieldFacts:
     unit = next(
         (shown for word, shown in _UNITS.items() if re.search(rf"\bin {word}\b", description)), ""
     )
-    label = name.replace("_", " ").capitalize()
+    label = _words_of(name)
     bounds = _bounds(limits)
     return FieldFacts(
         name=name,
@@ -101,6 +110,13 @@ def problems_of(settings: type[Settings], values: dict[str, Any]) -> dict[str, s
                 found[name] = str(complaint["msg"]).removeprefix("Value error, ")
         return found
     return {}
+
+
+def _words_of(name: str) -> str:
+    first, *others = name.split("_")
+    return " ".join(
+        [_SPELT.get(first, first.capitalize()), *(_SPELT.get(word, word) for word in others)]
+    )
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:

@@ -1,9 +1,13 @@
 """What can be said of a file before a run, by its name and its first bytes; no tensor library."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from napari_blush.errors import BlushError
 from napari_blush.io.mrc_header import read_header
+
+_OF_A_RUN = "run_*"
+"""Files that a run has written."""
 
 _IMAGE_COLUMN = "_rlnImageName"
 
@@ -47,6 +51,24 @@ def problem_of_particles(path: Path) -> str:
     if path.suffix.lower() == ".cs" or names_images(path):
         return ""
     return "It names no images; wanted particles: RELION .star or CryoSPARC .cs."
+
+
+def problem_of_run_folder(path: Path | None, *, goes_on: bool) -> str:
+    """Return why a run cannot begin, or go on, in a folder, as a sentence; empty when it can."""
+    if path is None or goes_on or not path.exists():
+        return ""
+    if not path.is_dir():
+        return f"{path} is a file; wanted a folder; one that is not there is made."
+    if any(path.glob(_OF_A_RUN)):
+        return f"{path.name} holds a run already; choose another folder, or go on with that run."
+    return ""
+
+
+def problem_of_weights(text: str, names: Collection[str]) -> str:
+    """Return why a text stands for no weights, as a sentence; empty when it may be a file's."""
+    if text in names or Path(text).expanduser().is_file():
+        return ""
+    return f"{text!r} is neither a file nor one of: {', '.join(names)}."
 
 
 def names_images(path: Path) -> bool:

@@ -15,7 +15,7 @@ class CommandLine(QWidget):
         super().__init__(parent)
         self._line = QLineEdit()
         self._line.setReadOnly(True)
-        self._line.setPlaceholderText("The command line comes with files and settings")
+        self._line.setPlaceholderText("Command line: once all is entered")
         self._line.setToolTip("The same run from a shell")
         self.copy = QPushButton("Copy")
         self.copy.setToolTip("Copy the command line")

@@ -62,8 +62,13 @@ class DenoiseWidget(QWidget):
         self.recycles = QSpinBox()
         self.recycles.setRange(0, MOST_RECYCLES)
         self.trailing = QCheckBox("Cut off where the halves stop to agree")
+        chosen = current_preferences()
         self.form: SettingsForm[DenoiseSettings] = SettingsForm(
-            DenoiseSettings, BASIC, left_out=ASKED_ELSEWHERE, parent=self
+            DenoiseSettings,
+            BASIC,
+            left_out=ASKED_ELSEWHERE,
+            defaults=DenoiseSettings(**chosen.settings, batch_size=chosen.denoise_batch),
+            parent=self,
         )
         self.preview = QPushButton("Preview")
         self.start = QPushButton("Denoise")
@@ -200,9 +205,6 @@ class DenoiseWidget(QWidget):
             event.handled = True
 
     def _set_up(self) -> None:
-        chosen = current_preferences()
-        defaults = {**chosen.settings, "batch_size": chosen.denoise_batch}
-        self.form.set_value(DenoiseSettings(**defaults))
         tips = {
             self.other_half: "The other half-map: it is denoised too, and tells where to cut off",
             self.mask_layer: "Where there is something; default: the sphere of the particle",

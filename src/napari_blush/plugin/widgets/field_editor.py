@@ -168,7 +168,7 @@ def _widget_of(facts: FieldFacts) -> Any:
     if facts.may_be_none or facts.kind is str:
         shown = "" if facts.default is None else facts.default
         edit = LineEdit(value=f"{shown:g}" if isinstance(shown, float) else shown)
-        edit.native.setPlaceholderText("default" if facts.may_be_none else "")
+        edit.native.setPlaceholderText(facts.when_empty if facts.may_be_none else "")
         return edit
     if facts.kind is int:
         return SpinBox(value=facts.default, min=int(low), max=int(high))

@@ -15,7 +15,8 @@ from qtpy.QtWidgets import (
 )
 
 from napari_blush.data_model.settings import RefinementSettings
-from napari_blush.errors import BlushError
+from napari_blush.errors import BlushError, SettingsError
+from napari_blush.plugin.input_checks import problem_of_weights
 from napari_blush.plugin.job_description import JobDescription
 from napari_blush.plugin.loading import load_in_background, run_in_background
 from napari_blush.plugin.memory_in_use import memory_in_words
@@ -154,6 +155,9 @@ class RefineWidget(QWidget):
             return
         try:
             job = self.job()
+            problem = self._problem_of_beginning(job)
+            if problem:
+                raise SettingsError(problem)
             written = self.inputs.write_layers()
         except (BlushError, OSError) as error:
             self.say(str(error))
@@ -252,6 +256,7 @@ class RefineWidget(QWidget):
         if self._is_open:
             for form in (self.form, self.steering.form):
                 form.editors["denoiser"].offer(names, _WEIGHTS)
+                form.add_check("denoiser", partial(problem_of_weights, names=names))
 
     def _changed(self) -> None:
         self._said = ""
@@ -290,7 +295,7 @@ class RefineWidget(QWidget):
         try:
             job = self.job()
             self.set_up.command.set_text(job.command)
-            problem = "" if self._life is None else self._life.problem(job)
+            problem = self._problem_of_beginning(job)
         except BlushError as error:
             problem = str(error)
             self.set_up.command.set_text("")
@@ -305,6 +310,11 @@ class RefineWidget(QWidget):
         self.controls.show_phase(self._phase, can_start=not problem, detail=waiting)
         if self._view is not None and not busy:
             self._view.show_device(self.form.editors["device"].value())
+
+    def _problem_of_beginning(self, job: JobDescription) -> str:
+        """Return why a run that is entered without a fault cannot begin here."""
+        followed = "" if self._life is None else self._life.problem(job)
+        return followed or self.inputs.problem_of_folder()
 
     def _show_memory(self) -> None:
         self.controls.show_memory(memory_in_words())

@@ -8,7 +8,11 @@ from typing import Any
 from qtpy.QtCore import Signal  # type: ignore[attr-defined]
 from qtpy.QtWidgets import QCheckBox, QGridLayout, QLabel, QMenu, QPushButton, QWidget
 
-from napari_blush.plugin.input_checks import problem_of_map, problem_of_particles
+from napari_blush.plugin.input_checks import (
+    problem_of_map,
+    problem_of_particles,
+    problem_of_run_folder,
+)
 from napari_blush.plugin.sample_sets import SAMPLES
 from napari_blush.plugin.widgets.complaint import Complaint
 from napari_blush.plugin.widgets.path_field import PathField, Wanted
@@ -35,7 +39,6 @@ _LAYERS = {"reference": "start_map_of_a_layer.mrc", "mask": "mask_of_a_layer.mrc
 """Fields that take layers, and what their files are called in the run folder."""
 
 _CHECKS = {"particles": problem_of_particles, "reference": problem_of_map, "mask": problem_of_map}
-_OF_A_RUN = "run_*"
 _NEEDED = ("particles", "reference", "output")
 
 
@@ -55,6 +58,7 @@ class RefinementInputs(QWidget):
 
     def __init__(self, layers: Callable[[], Iterable[Any]], parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._may_change = True
         self.fields: dict[str, PathField] = {}
         self.complaints: dict[str, Complaint] = {}
         grid = QGridLayout(self)
@@ -78,7 +82,7 @@ class RefinementInputs(QWidget):
             grid.addWidget(complaint, 2 * row + 1, 1)
         self.fields["particles"].changed.connect(self._propose_output)
         self.resume = QCheckBox("Go on with the run in the folder")
-        self.resume.toggled.connect(lambda _: self.changed.emit())
+        self.resume.toggled.connect(lambda _: self._changed("output"))
         self.sample = QPushButton("Use sample data")
         self.sample.setToolTip("Enter simulated particles, their start map and what suits them")
         menu = QMenu(self)
@@ -114,7 +118,7 @@ class RefinementInputs(QWidget):
             When a layer is no map, or the disk refuses.
         """
         folder = self.fields["output"].value()
-        if folder is None or (any(folder.glob(_OF_A_RUN)) and not self.resume.isChecked()):
+        if folder is None or self.problem_of_folder():
             return []
         # Only when a run begins, when the tensor library is there.
         writer = importlib.import_module("napari_blush.plugin.writer")
@@ -140,8 +144,24 @@ class RefinementInputs(QWidget):
         )
         return next(problems, "")
 
+    def problem_of_folder(self) -> str:
+        """Return why no run can begin in the folder; the one that is going on is at home there."""
+        if not self._may_change:
+            return ""
+        folder = self.fields["output"].value()
+        return problem_of_run_folder(folder, goes_on=self.resume.isChecked())
+
+    def let_change(self, allowed: bool) -> None:
+        """Let the files be changed, or not: those of a run that is going on are not judged."""
+        self._may_change = allowed
+        self.setEnabled(allowed)
+        self.complaints["output"].say(self._problem_of("output"))
+
+    def _problem_of(self, name: str) -> str:
+        return self.fields[name].problem() or (self.problem_of_folder() if name == "output" else "")
+
     def _changed(self, name: str) -> None:
-        self.complaints[name].say(self.fields[name].problem())
+        self.complaints[name].say(self._problem_of(name))
         self.changed.emit()
 
     def _propose_output(self) -> None:

@@ -123,7 +123,7 @@ class SetUp(QWidget):
 
     def let_change(self, allowed: bool, reason: str) -> None:
         """Let files and settings be changed, or say in the settings' help why they cannot be."""
-        self.inputs.setEnabled(allowed)
+        self.inputs.let_change(allowed)
         self.presets.setEnabled(allowed)
         self.form.enable(self.form.editors, allowed, reason)
         self.form.restore.setEnabled(allowed)

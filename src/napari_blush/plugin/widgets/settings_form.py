@@ -49,6 +49,7 @@ class SettingsForm(QWidget, Generic[SettingsT]):
     ) -> None:
         super().__init__(parent)
         self._settings = settings
+        self.defaults = settings() if defaults is None else defaults
         self._kept: dict[str, Any] = {
             name: settings.model_fields[name].default for name in left_out
         }
@@ -72,7 +73,6 @@ class SettingsForm(QWidget, Generic[SettingsT]):
         if expert:
             layout.addWidget(self.expert)
         layout.addWidget(self.restore)
-        self.defaults = settings() if defaults is None else defaults
         self.set_value(self.defaults)
 
     def value(self) -> SettingsT:
@@ -119,12 +119,18 @@ class SettingsForm(QWidget, Generic[SettingsT]):
 
     def problems(self) -> dict[str, str]:
         """Return what is wrong, by field; empty when nothing is."""
-        problems = problems_of(self._settings, self._values())
-        if problems:
-            return problems
-        settings = self._settings.model_validate(self._values())
-        found = {name: check(getattr(settings, name)) for name, check in self._checks.items()}
-        return {name: problem for name, problem in found.items() if problem}
+        values = self._values()
+        problems = problems_of(self._settings, values)
+        if "" in problems:
+            return problems  # fields contradict each other
+        # One wrong field is not to keep another from being judged.
+        sound = {**values, **{name: getattr(self.defaults, name) for name in problems}}
+        settings = self._settings.model_validate(sound)
+        for name, check in self._checks.items():
+            problem = "" if name in problems else check(getattr(settings, name))
+            if problem:
+                problems[name] = problem
+        return problems
 
     def add_check(self, name: str, check: Callable[[Any], str]) -> None:
         """Ask a function what is wrong with the value of a field; it returns a sentence or ''."""
