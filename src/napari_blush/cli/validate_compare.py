@@ -73,6 +73,8 @@ def refined(run: RunFacts, name: str) -> Refined:
     angles = torch.stack([torch.from_numpy(table.numbers(label)) for label in _ANGLES], dim=1)
     shells = [line["cutoff_shell"] for line in run.history if line.get("cutoff_shell")]
     state = "finished" if run.is_finished else "not finished"
+    if run.settings.regularizer == "blush" and not shells:
+        state += ", references never denoised"
     prior = next((line["regularizer"] for line in run.history if line.get("regularizer")), "")
     return Refined(
         name=name,
