@@ -15,7 +15,7 @@ from napari_blush.refine.events import (
     ReferencesRegularized,
     RunStarted,
 )
-from napari_blush.session import RefinementSession, RunCancelled
+from napari_blush.session import IterationSummary, RefinementSession, RunCancelled
 
 N, VOXEL = 16, 2.0
 
@@ -137,6 +137,21 @@ def test_what_was_touched_is_compared_when_somebody_looks(
     half_maps(session, 1)
     panel.mark_iteration(1)
     wait_until(lambda: abs(panel.denoiser.found.amplitude_ratio[0] - 1) < 1e-4, 10)
+
+
+def test_after_the_last_iteration_the_newest_denoised_one_is_compared(
+    joined, session, wait_until
+) -> None:
+    panel, *_ = joined
+    for number in (1, 2):  # of the second there are no denoised maps
+        half_maps(session, number)
+    session.summaries = {n: IterationSummary(n, 9.0, 5.0, 7.5, 0.5, 1.0, N) for n in (1, 2)}
+    panel.show()
+    panel.tabs.setCurrentWidget(panel.denoiser)
+    wait_until(lambda: panel.denoiser.found is not None, 10)
+    assert panel.denoiser.found.iteration == 1
+    panel.mark_iteration(2)
+    wait_until(lambda: panel.denoiser.found is None, 10)
 
 
 def test_a_new_run_begins_with_empty_plots(joined, session) -> None:

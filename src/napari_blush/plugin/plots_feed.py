@@ -180,7 +180,7 @@ class PlotsFeed:
         self._show_touched()
 
     def _show_touched(self) -> None:
-        """Show the iteration that is marked, or the last; compare its maps first if need be."""
+        """Show what the denoiser did in the iteration that is wanted; compare maps if need be."""
         number = self._wanted()
         if not self._panel.is_touched_seen:
             return
@@ -190,7 +190,17 @@ class PlotsFeed:
             self._compare(number)
 
     def _wanted(self) -> int | None:
-        return self._panel.marked or max(self._session.summaries, default=None)
+        """Return the iteration that is marked, or the newest that was denoised: the last is not."""
+        if self._panel.marked:
+            return self._panel.marked
+        numbers = sorted(self._session.summaries, reverse=True)
+        return next(filter(self._was_denoised, numbers), max(numbers, default=None))
+
+    def _was_denoised(self, number: int) -> bool:
+        result = self._session.last_result
+        if result is not None and result.iteration == number:
+            return result.denoised_maps is not None
+        return number in self._touched or self._maps_of("denoised1", number) is not None
 
     def _compare(self, number: int) -> None:
         session = self._session
