@@ -1,6 +1,10 @@
 """A run beyond one sitting, in a real window: opened again, continued, branched, with a twin."""
 
 import os
+import shlex
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from qtpy.QtCore import QThreadPool
+from qtpy.QtWidgets import QApplication
 
 from napari_blush.io.mrc import read_map
 from napari_blush.io.run_history import read_history
@@ -22,11 +27,14 @@ from napari_blush.plugin.refinement_job import refinement_events
 from napari_blush.plugin.run_phase import RunPhase
 from napari_blush.plugin.run_reader import read_runs
 from napari_blush.plugin.widgets.refine import STEER, RefineWidget
-from napari_blush.refine.events import IterationFinished
+from napari_blush.refine.events import IterationFinished, RunStarted
 from napari_blush.refine.steering import ChangeSettings, Steering
 from napari_blush.regularization import registry
 
 PICTURES = os.environ.get("NAPARI_BLUSH_PICTURES")
+INTERRUPTED = 130
+"""What the program ends with that was asked to end."""
+
 THEME = os.environ.get("NAPARI_BLUSH_THEME", "dark")
 
 
@@ -67,6 +75,12 @@ def kept(job: JobDescription, until: int | None = None, change=None) -> Path:
             break
     events.close()
     return job.output
+
+
+def until(events, kind: type) -> None:
+    """Let a run go on to its next event of a kind, and hold it there."""
+    while not isinstance(next(events), kind):
+        pass
 
 
 def picture(viewer, application, name: str) -> None:
@@ -257,11 +271,11 @@ def test_a_run_of_another_process_is_followed(
     dock, viewer, application, wait_until, job, tmp_path
 ) -> None:
     events = refinement_events(job, Steering())
-    for event in events:
-        if isinstance(event, IterationFinished):
-            break
-    dock._life.open(job.output)
+    until(events, RunStarted)
+    assert viewer.open(str(job.output), plugin="napari-blush") == []
     wait_until(lambda: dock.controller.phase is RunPhase.FOLLOWING)
+    assert not dock.controller.session.summaries
+    until(events, IterationFinished)
     wait_until(lambda: shown(dock, "branch"))
     assert "Following" in dock.controls.state.text()
     assert not dock.controls.buttons["start"].isEnabled()
@@ -272,6 +286,45 @@ def test_a_run_of_another_process_is_followed(
     wait_until(lambda: dock.controller.phase is RunPhase.FINISHED, 20)
     assert list(dock.controller.session.summaries) == [1, 2, 3]
     wait_until(lambda: dock.board.layer("final") is not None)
+
+
+def test_the_copied_line_runs_in_a_shell_and_is_followed(
+    dock, viewer, wait_until, job, tiny_files, tmp_path
+) -> None:
+    folder = tmp_path / "the lab's data"
+    folder.mkdir()
+    for path in tiny_files.particles.parent.iterdir():
+        shutil.copy(path, folder)
+    settings = job.settings.model_copy(
+        update={
+            "max_iterations": 40,
+            "denoiser": str(folder / "tiny.safetensors"),
+            "solvent_mask": folder / "mask.mrc",
+        }
+    )
+    run = tmp_path / "a run"
+    dock.fill(JobDescription(folder / "particles.star", folder / "start.mrc", run, settings))
+    dock.set_up.command.copy.click()
+    line = QApplication.clipboard().text()
+    line = line.replace("napari-blush", f"exec {shlex.quote(sys.executable)} -m napari_blush", 1)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    shell = subprocess.Popen(["sh", "-c", line], env=environment, stdout=subprocess.DEVNULL)
+    try:
+        wait_until((run / "settings.yaml").is_file, 60)
+        viewer.open(str(run), plugin="napari-blush")
+        wait_until(lambda: dock.controller.phase is RunPhase.FOLLOWING)
+        begun_with = len(dock.controller.session.summaries)
+        wait_until(lambda: len(dock.controller.session.summaries) > begun_with, 20)
+        assert dock.board.layer("reference") is not None
+        assert dock.controller.phase is RunPhase.FOLLOWING
+        shell.terminate()
+        wait_until(lambda: dock.controller.phase is not RunPhase.FOLLOWING, 20)
+        assert shell.wait(20) == INTERRUPTED
+    finally:
+        shell.kill()
+    assert read_settings(run) == settings
+    wait_until(lambda: shown(dock, "go_on"))
+    assert dock.job().command.endswith("--resume")
 
 
 def test_everything_can_be_steered_and_waits_in_sight(

@@ -11,7 +11,7 @@ from typing import Any
 LayerTuple = tuple[Any, dict[str, Any], str]
 """What napari makes a layer of: data, keyword arguments, kind."""
 
-Reader = Callable[[str | list[str]], list[LayerTuple]]
+Reader = Callable[[str | list[str]], Sequence[LayerTuple | tuple[None]]]
 
 _RUN_MARK = "settings.yaml"
 

@@ -1,6 +1,7 @@
 """A run folder as layers: the maps of its last whole iteration, and the final ones if there are."""
 
 from pathlib import Path
+from typing import Any
 
 from napari import current_viewer  # type: ignore[import-untyped]
 from qtpy.QtCore import QTimer
@@ -14,34 +15,58 @@ from napari_blush.plugin.layer_looks import TAG
 from napari_blush.plugin.layer_roles import ROLES
 from napari_blush.plugin.reader import map_layer
 
+_PLUGIN = "napari-blush"
 _FINAL = "run_class001.mrc"
 _DOCK = "RefineWidget"
+_NO_LAYERS: tuple[None] = (None,)
+"""What napari takes for a file that was read and has no layers."""
 
 
-def read_runs(path: str | list[str]) -> list[LayerTuple]:
+def read_runs(path: str | list[str]) -> list[LayerTuple | tuple[None]]:
     """Read run folders, named by themselves or by the settings file in them.
+
+    One that has no whole iteration yet is handed to the dock, which follows it.
 
     Raises
     ------
     RunFolderError
-        When a folder holds no whole iteration yet.
+        When a folder holds no whole iteration yet, and there is no window to follow it in.
     """
     paths = [Path(one) for one in ([path] if isinstance(path, str) else path)]
     folders = [one if one.is_dir() else one.parent for one in paths]
-    layers = [layer for folder in folders for layer in run_layers(folder)]
-    show_volumes(current_viewer())
-    offer_the_dock()
+    viewer = current_viewer()
+    (first, *others) = folders
+    if viewer is not None and not others and last_whole_iteration(first) is None:
+        offer_the_dock(viewer, first)
+        return [_NO_LAYERS]
+    layers: list[LayerTuple | tuple[None]] = []
+    for folder in folders:
+        layers += run_layers(folder)
+    show_volumes(viewer)
+    if viewer is not None:
+        offer_the_dock(viewer)
     return layers
 
 
-def offer_the_dock() -> None:
-    """Open the dock that takes up the run whose layers are being added, where there is a window."""
-    viewer = current_viewer()
-    docks = {} if viewer is None else viewer.window.dock_widgets
-    if viewer is None or any(type(dock).__name__ == _DOCK for dock in docks.values()):
-        return
+def offer_the_dock(viewer: Any, folder: Path | None = None) -> None:
+    """Open the dock where there is none; it takes up the run whose layers are being added.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    folder : Path, optional
+        Of a run without layers, for the dock to take up.
+    """
+    docks = [one for one in viewer.window.dock_widgets.values() if type(one).__name__ == _DOCK]
+
+    def take_up() -> None:
+        dock = docks[0] if docks else viewer.window.add_plugin_dock_widget(_PLUGIN, "Refine")[1]
+        if folder is not None:
+            dock.take_up(folder)
+
     # In a later turn: the layers are there then.
-    QTimer.singleShot(0, lambda: viewer.window.add_plugin_dock_widget("napari-blush", "Refine"))
+    if folder is not None or not docks:
+        QTimer.singleShot(0, take_up)
 
 
 def run_layers(folder: Path) -> list[LayerTuple]:

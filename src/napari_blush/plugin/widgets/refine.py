@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QTimer
@@ -79,6 +80,7 @@ class RefineWidget(QWidget):
         self._view: Any = None
         self._life: Any = None
         self._first_job = first_job
+        self._to_take_up: Path | None = None
         self.twins: list[RefineWidget] = []
         self.controller: Any = None
         self.set_up = SetUp(lambda: list(viewer.layers), self)
@@ -134,6 +136,15 @@ class RefineWidget(QWidget):
         """Enter settings, and ask the run that is going on for them."""
         self.steering.form.enter(values)
         self.steering.apply.click()
+
+    def take_up(self, folder: Path) -> None:
+        """Show the run of a folder, and follow it; as soon as all is loaded."""
+        if self._life is None:
+            self._to_take_up = folder
+        elif is_busy(self._phase):
+            self.log.appendPlainText(f"{folder} was not opened: a run is going on in this dock.")
+        else:
+            self._life.open(folder)
 
     def open_twin(self, job: JobDescription) -> None:
         """Start a run in a dock of its own, beside this one."""
@@ -251,6 +262,8 @@ class RefineWidget(QWidget):
         if self._first_job is not None:
             self._life.enter_branch(self._first_job)
             self.press("start")
+        elif self._to_take_up is not None:
+            self.take_up(self._to_take_up)
 
     def _offer_weights(self, names: list[str]) -> None:
         if self._is_open:
