@@ -16,6 +16,7 @@ from napari_blush.numerics.rotations import random_rotations
 from napari_blush.simulation.exposure import DefocusPlan, draw_exposure
 from napari_blush.simulation.images import simulate_particles
 from napari_blush.simulation.phantoms import random_blobs
+from napari_blush.validation.kept_sections import read_sections
 
 BOX, VOXEL, N = 32, 4.0, 100
 
@@ -51,5 +52,7 @@ def test_noise_is_told_from_particles(
     said = capsys.readouterr().out
     assert f"{N} images of noise" in said
     assert re.search(rf"{light} +explained by noise", said), said
+    (kept,) = read_sections(tmp_path / "noise", "validate-bias")
+    assert kept.checks[0].light.word == light
     page = (tmp_path / "noise" / "report.html").read_text()
     assert ">low-pass</text>" in page and ">run with start map</text>" in page

@@ -14,9 +14,13 @@ from napari_blush.cli.main import main
 from napari_blush.cli.validate_commands import VALIDATE_COMMANDS
 from napari_blush.denoiser.network import BlushUNet
 from napari_blush.denoiser.weights import save_denoiser
+from napari_blush.errors import RunFolderError
 from napari_blush.io.mrc import read_map, write_map
 from napari_blush.numerics.masks import soft_sphere
 from napari_blush.simulation.atomic_density import density_of_atoms
+from napari_blush.validation.kept_sections import read_sections, write_sections
+from napari_blush.validation.lights import Check, Light
+from napari_blush.validation.report_page import Section
 
 BOX, VOXEL = 32, 3.0
 SAMPLE = Path(__file__).parents[2] / "sample_data"
@@ -190,6 +194,51 @@ def test_everything_on_one_page(
     for title in ("Half-maps", "Directions", "Local resolution", "Atomic model"):
         assert f"{title}: " in said
         assert f"<h2>{title}</h2>" in (tmp_path / "report.html").read_text()
+    for command in ("validate-denoiser", "validate-overfitting", "validate-bias"):
+        assert command in said
+    assert "validate-model" not in said
+
+
+def test_weights_and_repeated_runs_on_the_same_page(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(3)
+    weights, bias = tmp_path / "tiny.safetensors", tmp_path / "noise"
+    save_denoiser(weights, BlushUNet(2, 2), {"voxel_size": 3.0, "block_size": 16, "name": "tiny"})
+    bias.mkdir()
+    check = Check("explained by noise", "8 %", Light.GREEN, "Little <is>.")
+    found = Section("Noise alone", [check], ["<svg><text>drawn</text></svg>"], ["A note."])
+    write_sections(bias, "validate-bias", [found])
+    halves = [str(folder / f"half{h}.mrc") for h in (1, 2)]
+    common = [*halves, "--mask", str(folder / "mask.mrc"), "--step", "8", "--device", "cpu"]
+    common += ["--output", str(tmp_path / "out"), "--bias", str(bias)]
+    # What is another command's is refused before anything is computed.
+    assert main(["validate", *common, "--overfitting", str(bias)]) == 1
+    assert "is the output of validate-bias; wanted" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main(["validate", *common, "--denoiser", str(weights)]) == 0
+    said, page = capsys.readouterr().out, (tmp_path / "out" / "report.html").read_text()
+    for text in ("<h2>Denoiser</h2>", "<h2>Steadiness of the denoiser</h2>", "Little &lt;is&gt;."):
+        assert text in page
+    assert "<text>drawn</text>" in page
+    assert "power when recycled" in said
+    assert "validate-overfitting" in said
+    assert "validate-denoiser" not in said
+
+
+def test_kept_sections_come_back(tmp_path: Path) -> None:
+    sections = [
+        Section("One", [Check("a", "1 Å", Light.RED, "s.")], ["<svg/>"], ["n"]),
+        Section("Two", [], [], []),
+    ]
+    write_sections(tmp_path, "validate-bias", sections)
+    assert read_sections(tmp_path, "validate-bias") == sections
+    for content in ("{", "[]", '{"command": "validate-bias", "sections": [{}]}'):
+        (tmp_path / "report.json").write_text(content)
+        with pytest.raises(RunFolderError, match="wanted the output of validate-bias"):
+            read_sections(tmp_path, "validate-bias")
+    with pytest.raises(RunFolderError, match="Cannot read"):
+        read_sections(tmp_path / "none", "validate-bias")
 
 
 def test_maps_that_do_not_belong_together_are_refused(

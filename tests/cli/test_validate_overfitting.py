@@ -24,6 +24,7 @@ from napari_blush.numerics.rotations import random_rotations
 from napari_blush.simulation.exposure import DefocusPlan, draw_exposure
 from napari_blush.simulation.images import simulate_particles
 from napari_blush.simulation.phantoms import random_blobs
+from napari_blush.validation.kept_sections import read_sections
 from napari_blush.validation.lights import Light
 
 BOX, VOXEL, N = 32, 4.0, 48
@@ -75,6 +76,8 @@ def test_a_run_is_repeated_and_judged(
     real, random = (curve(read_history(folder)[-1], "unmasked") for folder in (before, after))
     assert (real - random)[1:4].abs().max() < 0.2
     assert not torch.allclose(real[8:], random[8:], atol=1e-3)
+    (kept,) = read_sections(after, "validate-overfitting")
+    assert [check.name for check in kept.checks] == ["made from noise"]
     page = (after / "report.html").read_text()
     assert all(f">{name}</text>" in page for name in ("FSC_t", "FSC_n", "FSC_true"))
     # Views and poses of a whole run folder, with the course of the run.

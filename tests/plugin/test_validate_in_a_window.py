@@ -5,8 +5,13 @@ import numpy as np
 import pytest
 import torch
 
+from napari_blush.cli.report import Report
+from napari_blush.cli.validate_denoiser import judged_weights
+from napari_blush.cli.validate_files import HalfMapFiles
+from napari_blush.data_model.validation_settings import DenoiserCheckSettings
 from napari_blush.denoiser.network import BlushUNet
 from napari_blush.denoiser.weights import save_denoiser
+from napari_blush.io.mrc import MapFile
 from napari_blush.numerics.filters import low_pass
 from napari_blush.numerics.masks import soft_sphere
 from napari_blush.plugin import show_local_resolution
@@ -132,6 +137,58 @@ def test_random_phases_go_through_the_denoiser(
     assert "gained by denoising" in text
     assert "green" in text or "yellow" in text or "red" in text
     assert "weights tiny" in text
+
+
+def test_the_denoiser_is_as_steady_as_the_command_line_says(
+    dock, viewer, halves, wait_until, application, tmp_path
+) -> None:
+    torch.manual_seed(1)
+    path = tmp_path / "tiny.safetensors"
+    save_denoiser(path, BlushUNet(2, 2), {"voxel_size": 3.0, "block_size": 16, "name": "tiny"})
+    dock.weights.set_value(str(path))
+    dock.steadiness.click()
+    wait_until(lambda: dock.jobs.bar.value() > 150)
+    dock.jobs.cancel.click()
+    over(dock, wait_until, application)
+    assert "steadiness" not in dock._job.found
+    dock.steadiness.click()
+    over(dock, wait_until, application)
+    mask = resolution_report(*halves, VOXEL).mask
+    files = HalfMapFiles(MapFile(halves[0], VOXEL), MapFile(halves[1], VOXEL), mask, True)
+    settings = DenoiserCheckSettings(denoiser=str(path), device="cpu")
+    expected = judged_weights(files, settings, Report())[1]
+    found = dock._job.found["steadiness"].section
+    assert found.checks == expected.checks
+    assert found.notes == ["Weights tiny.", *expected.notes]
+    assert "power when recycled" in dock.verdict.text()
+
+
+@pytest.mark.parametrize("what", ["resolution", "directional", "local"])
+def test_a_cancelled_judgment_finds_nothing(
+    dock, viewer, halves, wait_until, application, what
+) -> None:
+    layers = list(viewer.layers)
+    getattr(dock, what).click()
+    dock.jobs.cancel.click()
+    over(dock, wait_until, application)
+    assert dock.jobs.state.text() == "Cancelled."
+    assert not dock.verdict.isVisible()
+    assert list(viewer.layers) == layers
+    assert dock._job.found == {}
+    getattr(dock, what).click()
+    over(dock, wait_until, application)
+    assert set(dock._job.found) == {what}
+
+
+def test_a_window_may_close_under_a_judgment(dock, viewer, wait_until, application) -> None:
+    jobs = dock.jobs
+    dock.directional.click()
+    dock.setParent(None)
+    dock.deleteLater()
+    application.sendPostedEvents(None, 52)  # deletions that were put off
+    assert jobs._is_gone
+    wait_until(lambda: not jobs.is_busy)
+    assert jobs._worker is None
 
 
 def test_what_cannot_be_done_is_said(dock, viewer, wait_until, tmp_path) -> None:

@@ -33,6 +33,7 @@ from napari_blush.io.run_state import load_state
 from napari_blush.numerics.correlation import fourier_shell_correlation
 from napari_blush.numerics.resample import match_box
 from napari_blush.numerics.shells import resolution_to_shell
+from napari_blush.validation.kept_sections import write_sections
 from napari_blush.validation.reference_bias import (
     Agreement,
     bias_section,
@@ -83,7 +84,8 @@ def execute(settings: ReferenceBiasSettings, options: Namespace) -> int:
         "was cut off."
     )
     section = bias_section(verdict, size, (note,))
-    return finish(report, options.output, "Reference bias", [section])
+    kept = write_sections(options.output, "validate-bias", [section])
+    return finish(report, options.output, "Reference bias", [section], [kept])
 
 
 def noise_spectra(folder: Path) -> Tensor:

@@ -53,15 +53,22 @@ def execute(settings: DenoiserCheckSettings, options: Namespace) -> int:
     """Test the denoiser on the half-maps that ``options`` names; return the exit code."""
     report = Report()
     halves = read_halves(options.half1, options.half2, settings.voxel_size, settings.mask)
+    sections = judged_weights(halves, settings, report)
+    make_folder(options.output)
+    return finish(report, options.output, "Denoiser", sections)
+
+
+def judged_weights(
+    halves: HalfMapFiles, settings: DenoiserCheckSettings, report: Report
+) -> list[Section]:
+    """Load the weights that the settings name; return what they add, change, and how steadily."""
     denoiser = _loaded(settings.denoiser, settings)
     other = None
     if settings.other_denoiser is not None:
         other = _loaded(settings.other_denoiser, settings)
     report.line(f"Weights {denoiser.record}.")
     with threads(settings.threads):
-        sections = judged_denoiser(halves, denoiser, settings, report, other)
-    make_folder(options.output)
-    return finish(report, options.output, "Denoiser", sections)
+        return judged_denoiser(halves, denoiser, settings, report, other)
 
 
 def judged_denoiser(

@@ -1,8 +1,10 @@
 """What the validations share: half-maps and masks in, a table and a page out."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from napari_blush.cli.report import Report
 from napari_blush.conventions import Spectrum, Volume
@@ -14,6 +16,7 @@ from napari_blush.regularization.spectral_trailing import cutoff_shell
 from napari_blush.validation.lights import table_lines, worst_light
 from napari_blush.validation.report_page import Section, page
 
+T = TypeVar("T")
 PAGE_NAME = "report.html"
 _SAME_SIZE = 1e-3  # relative: what two headers may differ by rounding
 
@@ -85,6 +88,19 @@ def trailing_mark(corrected: Spectrum) -> dict[str, int]:
     return {"trailing": cutoff_shell(corrected.cpu())}
 
 
+def shown(report: Report, stage: str, steps: Generator[float, None, T]) -> T:
+    """Run steps to their end with their progress on the terminal; return what they return."""
+    with closing(steps):
+        while True:
+            try:
+                done = next(steps)
+            except StopIteration as finished:
+                report.progress.close()
+                made: T = finished.value
+                return made
+            report.progress.update(stage, round(1000 * done), 1000)
+
+
 def make_folder(folder: Path) -> None:
     """Make the folder of the output."""
     try:
@@ -102,7 +118,8 @@ def finish(
 ) -> int:
     """Print tables and notes, write the page; return the exit code, 0 whatever was found."""
     for section in sections:
-        report.line(f"{section.title}: {worst_light(section.checks).word}")
+        light = worst_light(section.checks).word if section.checks else "no light"
+        report.line(f"{section.title}: {light}")
         for line in (*table_lines(section.checks), *section.notes):
             report.line(f"  {line}")
     target = folder / PAGE_NAME

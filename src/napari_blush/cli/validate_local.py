@@ -1,10 +1,9 @@
 """``napari-blush validate local``: the resolution at every place, and the map filtered by it."""
 
-import contextlib
 from argparse import Namespace
 
 from napari_blush.cli.report import Report
-from napari_blush.cli.validate_files import HalfMapFiles, finish, make_folder, read_halves
+from napari_blush.cli.validate_files import HalfMapFiles, finish, make_folder, read_halves, shown
 from napari_blush.data_model.validation_settings import LocalResolutionSettings
 from napari_blush.errors import SettingsError
 from napari_blush.io.mrc import write_map
@@ -13,19 +12,20 @@ from napari_blush.validation.local_resolution import (
     LocalOptions,
     LocalResolution,
     local_resolution_steps,
-    locally_filtered,
+    locally_filtered_steps,
 )
 from napari_blush.validation.report_sections import local_section
-from napari_blush.validation.resolution import resolution_report
+from napari_blush.validation.resolution import resolution_report_steps
 
 
 def execute(settings: LocalResolutionSettings, options: Namespace) -> int:
     """Measure the half-maps that ``options`` names; return the exit code."""
     report = Report()
     halves = read_halves(options.half1, options.half2, settings.voxel_size, settings.mask)
-    whole = resolution_report(
+    curves = resolution_report_steps(
         *halves.volumes, halves.voxel_size, mask=halves.mask, seed=settings.seed
     )
+    whole = shown(report, "FSC", curves)
     asked = LocalOptions(
         window_angstrom=settings.window,
         step=settings.step,
@@ -34,13 +34,10 @@ def execute(settings: LocalResolutionSettings, options: Namespace) -> int:
         seed=settings.seed,
     )
     found = measured(halves, whole.resolution, asked, report, settings.device)
+    filters = locally_filtered_steps(whole.sharpened, found.resolution, halves.voxel_size)
+    filtered = shown(report, "Filters", filters)
     make_folder(options.output)
-    maps = {
-        "local_resolution.mrc": found.resolution,
-        "locally_filtered.mrc": locally_filtered(
-            whole.sharpened, found.resolution, halves.voxel_size
-        ),
-    }
+    maps = {"local_resolution.mrc": found.resolution, "locally_filtered.mrc": filtered}
     written = []
     for name, volume in maps.items():
         path = options.output / name
@@ -60,12 +57,4 @@ def measured(
     place = chosen_device(device, SettingsError)
     half1, half2 = (half.to(place) for half in halves.volumes)
     steps = local_resolution_steps(half1, half2, halves.voxel_size, resolution, halves.mask, asked)
-    with contextlib.closing(steps):
-        while True:
-            try:
-                done = next(steps)
-            except StopIteration as finished:
-                report.progress.close()
-                result: LocalResolution = finished.value
-                return result
-            report.progress.update("Local resolution", round(1000 * done), 1000)
+    return shown(report, "Local resolution", steps)

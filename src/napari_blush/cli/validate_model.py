@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from napari_blush.cli.model_building import build_model
 from napari_blush.cli.report import Report
-from napari_blush.cli.validate_files import check_alike, finish, make_folder, read_mask
+from napari_blush.cli.validate_files import check_alike, finish, make_folder, read_mask, shown
 from napari_blush.conventions import Volume
 from napari_blush.data_model.validation_settings import ModelCheckSettings
 from napari_blush.errors import SettingsError
@@ -17,7 +17,7 @@ from napari_blush.io.star_table import StarBlock
 from napari_blush.io.star_text import columns_of, write_star
 from napari_blush.validation.emdb_xml import write_fsc_xml
 from napari_blush.validation.model_completeness import completeness
-from napari_blush.validation.model_report import ModelReport, model_report
+from napari_blush.validation.model_report import ModelReport, model_report_steps
 from napari_blush.validation.report_sections import model_section
 
 
@@ -27,9 +27,10 @@ def execute(settings: ModelCheckSettings, options: Namespace) -> int:
     halves = _halves(settings, options.map, given)
     mask = None if settings.mask is None else read_mask(settings.mask, options.map, given)
     atoms = read_atoms(options.model, waters=settings.waters)
-    found = model_report(given, atoms, halves=halves, mask=mask)
-    make_folder(options.output)
     report, other = Report(), settings.built
+    steps = model_report_steps(given, atoms, halves=halves, mask=mask)
+    found = shown(report, "Model", steps)
+    make_folder(options.output)
     if other is None and settings.build:
         other = build_model(options.map, options.output / "model_angelo", report)
     built = None if other is None else completeness(read_atoms(other), atoms)

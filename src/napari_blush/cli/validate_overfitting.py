@@ -31,6 +31,7 @@ from napari_blush.numerics.masks import soft_mask_from_volume
 from napari_blush.numerics.shells import resolution_to_shell
 from napari_blush.refine.keeping import RunKeeper
 from napari_blush.refine.run import run
+from napari_blush.validation.kept_sections import write_sections
 from napari_blush.validation.overfitting import (
     OverfittingVerdict,
     overfitting_verdict,
@@ -66,7 +67,8 @@ def execute(settings: ImageRandomizationSettings, options: Namespace) -> int:
         ],
         marks=last_trailing(options.run),
     )
-    return finish(report, options.output, "Overfitting", [section])
+    kept = write_sections(options.output, "validate-overfitting", [section])
+    return finish(report, options.output, "Overfitting", [section], [kept])
 
 
 def run_again(

@@ -12,20 +12,22 @@ from napari_blush.cli.validate_files import (
     finish,
     make_folder,
     read_halves,
+    shown,
     trailing_mark,
 )
 from napari_blush.data_model.tool_settings import PostprocessSettings
 from napari_blush.validation.emdb_xml import write_fsc_xml
-from napari_blush.validation.half_map_checks import HalfMapReport, half_map_report
+from napari_blush.validation.half_map_checks import HalfMapReport, half_map_report_steps
 from napari_blush.validation.postprocess_files import PostprocessNames, write_postprocess
 from napari_blush.validation.report_sections import half_map_section
-from napari_blush.validation.resolution import ResolutionReport, resolution_report
+from napari_blush.validation.resolution import ResolutionReport, resolution_report_steps
 
 
 def execute(settings: PostprocessSettings, options: Namespace) -> int:
     """Judge the half-maps that ``options`` names; return the exit code."""
     halves = read_halves(options.half1, options.half2, settings.voxel_size, settings.mask)
-    resolution = resolution_report(
+    report = Report()
+    steps = resolution_report_steps(
         *halves.volumes,
         halves.voxel_size,
         mask=halves.mask if halves.mask_is_given else None,
@@ -34,7 +36,8 @@ def execute(settings: PostprocessSettings, options: Namespace) -> int:
         fit_to=settings.fit_to,
         seed=settings.seed,
     )
-    found = half_map_report(*halves.volumes, resolution)
+    resolution = shown(report, "FSC", steps)
+    found = shown(report, "Mask and solvent", half_map_report_steps(*halves.volumes, resolution))
     make_folder(options.output)
     mask_name = None if settings.mask is None else str(settings.mask)
     names = PostprocessNames(str(options.half1), str(options.half2), mask_name)
@@ -43,14 +46,15 @@ def execute(settings: PostprocessSettings, options: Namespace) -> int:
         *write_curves(options.output, resolution),
     ]
     section = half_map_section(found, trailing_mark(resolution.fsc.corrected))
-    return finish(Report(), options.output, "Resolution", [section], written)
+    return finish(report, options.output, "Resolution", [section], written)
 
 
-def judged_halves(halves: HalfMapFiles, seed: int) -> HalfMapReport:
+def judged_halves(halves: HalfMapFiles, seed: int, report: Report) -> HalfMapReport:
     """Return the report of half-maps as they were read."""
     mask = halves.mask if halves.mask_is_given else None
-    resolution = resolution_report(*halves.volumes, halves.voxel_size, mask=mask, seed=seed)
-    return half_map_report(*halves.volumes, resolution)
+    steps = resolution_report_steps(*halves.volumes, halves.voxel_size, mask=mask, seed=seed)
+    resolution = shown(report, "FSC", steps)
+    return shown(report, "Mask and solvent", half_map_report_steps(*halves.volumes, resolution))
 
 
 def write_curves(folder: Path, report: ResolutionReport) -> list[Path]:

@@ -136,6 +136,22 @@ class ValidationSettings(MaskedMapSettings):
     )
     symmetry: str = Field("C1", description="Point group of the particles [--sym].")
     step: int = Field(3, ge=1, le=16, description="Voxels between local resolution's windows.")
+    denoiser: str | None = Field(
+        None,
+        description="Weights to be tested on the half-maps: a name of 'weights list', or a file; "
+        "default: none are.",
+    )
+    other_denoiser: str | None = Field(
+        None, description="Weights to compare them with: a name of 'weights list', or a file."
+    )
+    overfitting: Path | None = Field(
+        None, description="Output folder of validate-overfitting, to be shown on the page."
+    )
+    bias: Path | None = Field(
+        None, description="Output folder of validate-bias, to be shown on the page."
+    )
+    device: Device = Field("auto", description="Where to compute.")
+    threads: int | None = Field(None, ge=1, description="CPU threads; default: all cores.")
 
 
 class ComparisonSettings(Settings):

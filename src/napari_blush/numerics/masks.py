@@ -4,6 +4,7 @@ Edges are raised cosines that begin where the object ends. Centers are at voxel 
 """
 
 import math
+from collections.abc import Generator
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 from napari_blush.conventions import Volume
 from napari_blush.errors import SettingsError
 from napari_blush.numerics.filters import low_pass as low_pass_filter
+from napari_blush.stepwise import result_of
 
 _OTSU_BINS = 512
 _NOISE_SIGMAS = 4.0
@@ -128,16 +130,43 @@ def soft_mask_from_volume(
     SettingsError
         If no voxel lies above the threshold.
     """
+    return result_of(
+        soft_mask_steps(
+            volume,
+            voxel_size,
+            threshold=threshold,
+            low_pass=low_pass,
+            extend_angstrom=extend_angstrom,
+            edge_angstrom=edge_angstrom,
+        )
+    )
+
+
+def soft_mask_steps(
+    volume: Volume,
+    voxel_size: float,
+    *,
+    threshold: float | None = None,
+    low_pass: float = 15.0,
+    extend_angstrom: float = 6.0,
+    edge_angstrom: float = 12.0,
+) -> Generator[float, None, Float32[Tensor, "n n n"]]:
+    """Do what ``soft_mask_from_volume`` does, with the fraction done along the way."""
+    yield 0.0
     smooth = low_pass_filter(volume.detach().float(), voxel_size, low_pass).cpu()
     if threshold is None:
+        yield 0.1
         threshold = automatic_threshold(smooth)
+    yield 0.3
     piece = _largest_piece(smooth.numpy() > threshold)
     if piece is None:
         raise SettingsError(
             f"No voxel of the map low-passed to {low_pass} A exceeds {threshold:.4g}; "
             "wanted a particle: lower the threshold or give a mask."
         )
-    mask = _extended(piece, extend_angstrom / voxel_size, edge_angstrom / voxel_size)
+    yield 0.4
+    extended = _extended(piece, extend_angstrom / voxel_size, edge_angstrom / voxel_size)
+    mask = yield from extended
     return mask.to(volume.device)
 
 
@@ -215,7 +244,7 @@ def _largest_piece(above: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
 
 def _extended(
     piece: NDArray[np.bool_], extend_px: float, edge_px: float
-) -> Float32[Tensor, "n n n"]:
+) -> Generator[float, None, Float32[Tensor, "n n n"]]:
     # Distances are wanted only as far as the edge reaches: the box around the piece will do.
     margin = math.ceil(extend_px) + math.ceil(edge_px) + 1
     around = tuple(
@@ -224,6 +253,7 @@ def _extended(
     )
     # Strictly nearer, as RELION extends; the piece itself stays when it is not extended.
     core = piece[around] | (_distance_to(piece[around]) < extend_px)
+    yield 0.7
     mask = torch.zeros(piece.shape)
     mask[around] = _edge(torch.from_numpy(_distance_to(core)).float(), edge_px)
     return mask

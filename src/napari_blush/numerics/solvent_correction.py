@@ -1,5 +1,6 @@
 """FSC inside a mask, corrected for what the mask itself makes correlate."""
 
+from collections.abc import Generator
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ from napari_blush.conventions import Spectrum, Volume
 from napari_blush.errors import SettingsError
 from napari_blush.numerics.correlation import fourier_shell_correlation
 from napari_blush.numerics.filters import randomize_phases
+from napari_blush.stepwise import result_of
 
 _SHELLS_OF_LEAKAGE = 2
 """Shells above the first randomized one that a mask's own transform still reaches."""
@@ -80,9 +82,27 @@ def solvent_corrected_fsc(
        validate resolution in 3D structure determination by single particle electron
        cryomicroscopy. Ultramicroscopy 135, 24-35.
     """
+    return result_of(
+        solvent_corrected_fsc_steps(
+            half1, half2, mask, generator, randomize_at=randomize_at, n_draws=n_draws
+        )
+    )
+
+
+def solvent_corrected_fsc_steps(
+    half1: Volume,
+    half2: Volume,
+    mask: Volume,
+    generator: torch.Generator,
+    *,
+    randomize_at: float = 0.8,
+    n_draws: int = 1,
+) -> Generator[float, None, SolventCorrectedFsc]:
+    """Do what ``solvent_corrected_fsc`` does, with the fraction done before each draw."""
     if n_draws < 1:
         raise SettingsError(f"n_draws is {n_draws}; wanted at least 1: ask for one draw or more.")
     unmasked = fourier_shell_correlation(half1, half2)
+    yield 0.5 / (n_draws + 1)
     masked = fourier_shell_correlation(half1 * mask, half2 * mask)
     below = (unmasked[1:] < randomize_at).nonzero()
     if not len(below):
@@ -91,15 +111,12 @@ def solvent_corrected_fsc(
             unmasked, masked, nothing, unmasked.clone(), None, nothing.expand(0, -1)
         )
     first = 1 + int(below[0])
-    draws = torch.stack(
-        [
-            fourier_shell_correlation(
-                randomize_phases(half1, first, generator) * mask,
-                randomize_phases(half2, first, generator) * mask,
-            )
-            for _ in range(n_draws)
-        ]
-    )
+    drawn = []
+    for number in range(n_draws):
+        yield (number + 1) / (n_draws + 1)
+        halves = [randomize_phases(half, first, generator) * mask for half in (half1, half2)]
+        drawn.append(fourier_shell_correlation(*halves))
+    draws = torch.stack(drawn)
     random = draws.mean(dim=0)
     corrected = without_noise(masked, random, first)
     return SolventCorrectedFsc(unmasked, masked, random, corrected, first, draws)

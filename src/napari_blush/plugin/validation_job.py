@@ -7,9 +7,10 @@ that the next judgment and the report need not find it again. Thresholds and sen
 
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from torch import Tensor
 
 from napari_blush.conventions import FSC_AGAINST_TRUTH, FSC_GOLD_STANDARD
 from napari_blush.data_model.validation_settings import ValidationSettings
+from napari_blush.denoiser.denoise_options import DenoiseProgress
 from napari_blush.denoiser.weights import KnownWeights, known_weights, load_denoiser
 from napari_blush.errors import RunFolderError, SettingsError
 from napari_blush.io.atomic import write_bytes
@@ -26,17 +28,18 @@ from napari_blush.io.mrc import MapFile
 from napari_blush.numerics.devices import chosen_device
 from napari_blush.plugin.layers import as_array
 from napari_blush.regularization.spectral_trailing import cutoff_shell
-from napari_blush.validation.denoiser_twins import DenoiserTwins, denoiser_twins_steps
-from napari_blush.validation.directional import directional_report
-from napari_blush.validation.half_map_checks import HalfMapReport, half_map_report
+from napari_blush.stepwise import within
+from napari_blush.validation.denoiser_checks import stability_section
+from napari_blush.validation.denoiser_twins import denoiser_twins_steps
+from napari_blush.validation.directional import directional_report_steps
+from napari_blush.validation.half_map_checks import HalfMapReport, half_map_report_steps
 from napari_blush.validation.lights import Check
 from napari_blush.validation.local_resolution import (
     LocalOptions,
-    LocalResolution,
     local_resolution_steps,
-    locally_filtered,
+    locally_filtered_steps,
 )
-from napari_blush.validation.model_report import model_report
+from napari_blush.validation.model_report import model_report_steps
 from napari_blush.validation.report_page import Section, page
 from napari_blush.validation.report_sections import (
     directional_section,
@@ -45,9 +48,11 @@ from napari_blush.validation.report_sections import (
     model_section,
     verdict_section,
 )
-from napari_blush.validation.resolution import resolution_report
+from napari_blush.validation.resolution import resolution_report_steps
+from napari_blush.validation.steadiness import steadiness_steps
 
 Volume = npt.NDArray[np.float32]
+T = TypeVar("T")
 _LIGHTEST_AND_DARKEST = (0.05, 0.95)
 """Quantiles of the local resolution that the colours span."""
 
@@ -131,11 +136,12 @@ class ValidationJob:
         self.given = given
         self.found: dict[str, Finding] = {}
         self._device = device
+        self._half_maps: HalfMapReport | None = None
 
     def resolution(self) -> Generator[Step, None, Finding]:
         """Four FSC curves, the mask, the solvent; the sharpened map."""
-        yield Step(0.1, "FSC")
-        found, report = self._judged, self._judged.resolution
+        found = yield from _told(self._judged(), "FSC")
+        report = found.resolution
         shell = cutoff_shell(report.fsc.corrected.cpu())
         section = half_map_section(found, {"trailing": shell})
         curves = {
@@ -153,22 +159,12 @@ class ValidationJob:
 
     def randomization(self, weights: str) -> Generator[Step, None, Finding]:
         """Random phases: what the mask makes of them, and what the denoiser does."""
-        yield Step(0.02, "half-maps with random phases")
-        found = self._judged
+        found = yield from _told(self._judged(), "FSC", 0.0, 0.2)
         device = chosen_device(self._device, SettingsError)
         denoiser = load_denoiser(weights).to(device)
         mask = found.resolution.mask
-        twins: DenoiserTwins
         steps = denoiser_twins_steps(self._volumes, self.given.voxel_size, mask, denoiser)
-        with closing(steps):
-            while True:
-                try:
-                    step = next(steps)
-                except StopIteration as finished:
-                    twins = finished.value
-                    break
-                share = step.done / max(step.total, 1)
-                yield Step(0.05 + 0.95 * share, f"denoiser, block {step.done} of {step.total}")
+        twins = yield from _blocks(steps, 0.2, 1.0)
         verdict, of_mask = twins.verdict, found.randomized
         notes = [
             f"Twins: the half-maps with phases random beyond {twins.randomize_at:.1f} Å; "
@@ -192,25 +188,37 @@ class ValidationJob:
         plotted = self._plotted(curves, dashed=("twins",), marks=marks)
         return self._kept("randomization", Finding(section, plotted))
 
+    def steadiness(self, weights: str) -> Generator[Step, None, Finding]:
+        """Denoise again and again, and after movements of the block grid."""
+        report = (yield from _told(self._judged(), "FSC", 0.0, 0.1)).resolution
+        device = chosen_device(self._device, SettingsError)
+        denoiser = load_denoiser(weights).to(device)
+        steps = steadiness_steps(self._volumes, self.given.voxel_size, report.mask, denoiser)
+        found = yield from _blocks(steps, 0.1, 1.0)
+        shell = cutoff_shell(report.fsc.corrected.cpu())
+        section = stability_section(
+            found.recycled, found.moves, (), self.given.voxel_size, {"trailing": shell}
+        )
+        section = replace(section, notes=[f"Weights {denoiser.record.name}.", *section.notes])
+        curves: dict[str, Tensor | None] = {
+            f"given with pass {number}": found.recycled.fsc[number - 1]
+            for number in (1, len(found.recycled.power))
+        }
+        curves["as it is with moved, lowest"] = torch.stack([m.fsc for m in found.moves]).amin(0)
+        plotted = self._plotted(curves, marks={"trailing": float(shell)})
+        return self._kept("steadiness", Finding(section, plotted))
+
     def local(self) -> Generator[Step, None, Finding]:
         """Resolution by place, and the map filtered by it."""
-        yield Step(0.01, "FSC")
-        report = self._judged.resolution
+        report = (yield from _told(self._judged(), "FSC", 0.0, 0.3)).resolution
         size = self.given.voxel_size
         place = chosen_device(self._device, SettingsError)
         half1, half2 = (half.to(place) for half in self._volumes)
         asked = LocalOptions(step=ValidationSettings().step)
         steps = local_resolution_steps(half1, half2, size, report.resolution, report.mask, asked)
-        found: LocalResolution
-        with closing(steps):
-            while True:
-                try:
-                    done = next(steps)
-                except StopIteration as finished:
-                    found = finished.value
-                    break
-                yield Step(done, "windows")
-        filtered = locally_filtered(report.sharpened, found.resolution, size)
+        found = yield from _told(steps, "windows", 0.3, 0.9)
+        filters = locally_filtered_steps(report.sharpened, found.resolution, size)
+        filtered = yield from _told(filters, "filters", 0.9, 1.0)
         low, high = found.quantiles(_LIGHTEST_AND_DARKEST)
         maps = {
             "local resolution (Å)": as_array(found.resolution),
@@ -221,9 +229,9 @@ class ValidationJob:
 
     def directional(self) -> Generator[Step, None, Finding]:
         """FSC in cones about directions."""
-        yield Step(0.1, "cones")
-        mask = self._judged.resolution.mask
-        report = directional_report(*self._volumes, self.given.voxel_size, mask=mask)
+        mask = (yield from _told(self._judged(), "FSC", 0.0, 0.5)).resolution.mask
+        cones = directional_report_steps(*self._volumes, self.given.voxel_size, mask=mask)
+        report = yield from _told(cones, "cones", 0.5, 1.0)
         low, high = (report.curves.nan_to_num(nan=1.0).quantile(q, dim=0) for q in (0.0, 1.0))
         curves = {
             "mean": report.curves.nanmean(dim=0),
@@ -236,12 +244,12 @@ class ValidationJob:
 
     def against_model(self, path: Path) -> Generator[Step, None, Finding]:
         """Compare the mean of the halves with an atomic model."""
-        yield Step(0.1, "reading the model")
+        yield Step(0.0, "reading the model")
         atoms = read_atoms(path)
-        yield Step(0.2, "density of the model")
         average = (self._volumes[0] + self._volumes[1]) / 2
         given = MapFile(average, self.given.voxel_size, self.given.origin)
-        report = model_report(given, atoms, halves=self._volumes)
+        judged = model_report_steps(given, atoms, halves=self._volumes)
+        report = yield from _told(judged, "model", 0.1, 1.0)
         curves: dict[str, Tensor | None] = {
             "map": report.fsc.fsc_sum,
             "half 1": report.fsc.fsc_half1,
@@ -265,7 +273,7 @@ class ValidationJob:
                 yield from judge()
         if model is not None and "model" not in self.found:
             yield from self.against_model(model)
-        names = ("resolution", "randomization", "directional", "local", "model")
+        names = ("resolution", "randomization", "steadiness", "directional", "local", "model")
         sections = [self.found[name].section for name in names if name in self.found]
         write_bytes(target, page("Validation", sections).encode(), RunFolderError)
         return target
@@ -283,12 +291,16 @@ class ValidationJob:
         )
         return first, second
 
-    @cached_property
-    def _judged(self) -> HalfMapReport:
-        mask = self.given.mask
-        given = None if mask is None else torch.from_numpy(np.array(mask, dtype=np.float32))
-        report = resolution_report(*self._volumes, self.given.voxel_size, mask=given)
-        return half_map_report(*self._volumes, report)
+    def _judged(self) -> Generator[float, None, HalfMapReport]:
+        """Return what the half-maps say by themselves, computed once."""
+        if self._half_maps is None:
+            mask = self.given.mask
+            given = None if mask is None else torch.from_numpy(np.array(mask, dtype=np.float32))
+            steps = resolution_report_steps(*self._volumes, self.given.voxel_size, mask=given)
+            report = yield from within(steps, 0.0, 0.7)
+            judged = half_map_report_steps(*self._volumes, report)
+            self._half_maps = yield from within(judged, 0.7, 1.0)
+        return self._half_maps
 
     def _plotted(
         self,
@@ -304,6 +316,36 @@ class ValidationJob:
     def _kept(self, name: str, finding: Finding) -> Finding:
         self.found[name] = finding
         return finding
+
+
+def _told(
+    steps: Generator[float, None, T], words: str, begin: float = 0.0, end: float = 1.0
+) -> Generator[Step, None, T]:
+    """Say of fractions what they are of."""
+    with closing(within(steps, begin, end)) as parts:
+        while True:
+            try:
+                fraction = next(parts)
+            except StopIteration as finished:
+                made: T = finished.value
+                return made
+            yield Step(fraction, words)
+
+
+def _blocks(
+    steps: Generator[DenoiseProgress, None, T], begin: float, end: float
+) -> Generator[Step, None, T]:
+    """Say which block the denoiser is at."""
+    with closing(steps):
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as finished:
+                made: T = finished.value
+                return made
+            share = step.done / max(step.total, 1)
+            at = f"denoiser, block {step.done} of {step.total}"
+            yield Step(begin + (end - begin) * share, "FSC" if share == 1 else at)
 
 
 def usable_weights() -> list[KnownWeights]:

@@ -6,6 +6,7 @@ above what the twins had, was put in by the network.
 """
 
 from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ from napari_blush.denoiser.inference import denoise_part_steps
 from napari_blush.numerics.correlation import fourier_shell_correlation
 from napari_blush.numerics.filters import randomize_phases
 from napari_blush.numerics.shells import resolution_to_shell
+from napari_blush.stepwise import result_of
 from napari_blush.validation.overfitting import (
     OverfittingVerdict,
     overfitting_verdict,
@@ -76,7 +78,8 @@ def denoiser_twins_steps(
     Yields
     ------
     DenoiseProgress
-        Over all four maps; closing the generator stops within one batch of blocks.
+        Over all four maps, then 1 of 1 before each comparison; closing the generator stops within
+        one batch of blocks.
 
     Returns
     -------
@@ -90,7 +93,15 @@ def denoiser_twins_steps(
         found = yield from denoise_part_steps(volume, voxel_size, denoiser, options, part)
         denoised.append(found.volume)
     made, made_of_twins = (denoised[0], denoised[1]), (denoised[2], denoised[3])
-    return judged_twins(made, twins, made_of_twins, mask, voxel_size, beyond)
+    judged = judged_twins_steps(made, twins, made_of_twins, mask, voxel_size, beyond)
+    with closing(judged):
+        while True:
+            try:
+                next(judged)
+            except StopIteration as finished:
+                result: DenoiserTwins = finished.value
+                return result
+            yield DenoiseProgress(1, 1)
 
 
 def phase_randomized_twins(
@@ -113,12 +124,28 @@ def judged_twins(
     randomize_at: float,
 ) -> DenoiserTwins:
     """Judge what denoising gained in the twins, beside the denoised half-maps ``made``."""
+    return result_of(judged_twins_steps(made, twins, made_of_twins, mask, voxel_size, randomize_at))
+
+
+def judged_twins_steps(
+    made: tuple[Volume, Volume],
+    twins: tuple[Volume, Volume],
+    made_of_twins: tuple[Volume, Volume],
+    mask: Volume,
+    voxel_size: float,
+    randomize_at: float,
+) -> Generator[float, None, DenoiserTwins]:
+    """Do what ``judged_twins`` does, with the fraction done before each comparison."""
 
     def between(maps: tuple[Volume, Volume]) -> Spectrum:
         return fourier_shell_correlation(maps[0] * mask, maps[1] * mask)
 
     # What the denoiser's grid cannot hold is empty after denoising, and correlates with nothing.
-    before, after = between(twins), between(made_of_twins)
+    yield 0.0
+    before = between(twins)
+    yield 1 / 3
+    after = between(made_of_twins)
+    yield 2 / 3
     gained = (after - before.clamp(min=0)).clamp(min=-1)
     verdict = overfitting_verdict(
         between(made),

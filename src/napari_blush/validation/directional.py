@@ -15,6 +15,7 @@ References
 .. [1] Tan et al. (2017), Nat. Methods 14, 793.
 """
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from math import degrees, pi, radians
 
@@ -28,6 +29,7 @@ from napari_blush.conventions import FSC_GOLD_STANDARD, Volume
 from napari_blush.numerics.fft import half_spectrum_multiplicity, rfftn_centered
 from napari_blush.numerics.healpix import pixel_directions
 from napari_blush.numerics.shells import shell_index_grid, shell_to_resolution
+from napari_blush.stepwise import result_of
 from napari_blush.validation.lights import Check, Light, light_of
 
 CONE_HALF_ANGLE = 20.0
@@ -103,11 +105,25 @@ def directional_report(
     -------
     DirectionalReport
     """
+    return result_of(
+        directional_report_steps(half1, half2, voxel_size, mask=mask, healpix_order=healpix_order)
+    )
+
+
+def directional_report_steps(
+    half1: Volume,
+    half2: Volume,
+    voxel_size: float,
+    *,
+    mask: Volume | None = None,
+    healpix_order: int = 1,
+) -> Generator[float, None, DirectionalReport]:
+    """Do what ``directional_report`` does, with the fraction done before each direction."""
     if mask is not None:
         half1, half2 = half1 * mask, half2 * mask
     n = int(half1.shape[-1])
     directions = _hemisphere(healpix_order)
-    curves = conical_fsc(half1, half2, directions)
+    curves = yield from conical_fsc_steps(half1, half2, directions)
     smooth = _averaged(curves)
     cutoff = cutoff_shells(smooth)
     area_ratio, roundness = _area_ratio(smooth), sphericity(directions, cutoff)
@@ -153,6 +169,18 @@ def conical_fsc(
     Every coefficient of the full transform counts once. Coarse shells have few coefficients in a
     cone: at 20 degrees 6 % of them.
     """
+    return result_of(conical_fsc_steps(half1, half2, directions, half_angle=half_angle))
+
+
+def conical_fsc_steps(
+    half1: Volume,
+    half2: Volume,
+    directions: Float[Tensor, "d 3"],
+    *,
+    half_angle: float = CONE_HALF_ANGLE,
+) -> Generator[float, None, Float[Tensor, "d shells"]]:
+    """Do what ``conical_fsc`` does, with the fraction done before each direction."""
+    yield 0.0
     n = int(half1.shape[-1])
     a, b = rfftn_centered(half1), rfftn_centered(half2)
     shells = shell_index_grid(n, 3, half1.device).flatten()
@@ -167,6 +195,7 @@ def conical_fsc(
     limit = float(np.cos(radians(half_angle))) - 1e-6
     curves = torch.ones(len(directions), n // 2 + 1)
     for i, direction in enumerate(directions.to(unit)):
+        yield i / len(directions)
         inside = ((unit @ direction).abs() >= limit).nonzero().flatten()
         sums = terms.new_zeros(4, n // 2 + 1).index_add_(1, shells[inside], terms[:, inside])
         norm = sums[1].sqrt() * sums[2].sqrt()

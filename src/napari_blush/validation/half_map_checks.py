@@ -5,6 +5,7 @@ share something where there is nothing (*solvent FSC*), and a curve that never f
 wrong in both halves alike is beyond them all; ``model_report`` sees that.
 """
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from math import isfinite
 
@@ -14,7 +15,8 @@ from torch import Tensor
 from napari_blush.conventions import FSC_GOLD_STANDARD, Spectrum
 from napari_blush.numerics.correlation import fourier_shell_correlation, resolution_shell
 from napari_blush.numerics.filters import low_pass
-from napari_blush.numerics.masks import automatic_threshold, soft_mask_from_volume
+from napari_blush.numerics.masks import automatic_threshold, soft_mask_steps
+from napari_blush.stepwise import result_of, within
 from napari_blush.validation.lights import Check, Light, light_of
 from napari_blush.validation.overfitting import (
     OverfittingVerdict,
@@ -67,6 +69,14 @@ def half_map_report(half1: Tensor, half2: Tensor, report: ResolutionReport) -> H
     -------
     HalfMapReport
     """
+    return result_of(half_map_report_steps(half1, half2, report))
+
+
+def half_map_report_steps(
+    half1: Tensor, half2: Tensor, report: ResolutionReport
+) -> Generator[float, None, HalfMapReport]:
+    """Do what ``half_map_report`` does, with the fraction done along the way."""
+    yield 0.0
     checks = [_quoted(report)]
     randomized = None
     first = report.fsc.randomized_from_shell
@@ -81,8 +91,9 @@ def half_map_report(half1: Tensor, half2: Tensor, report: ResolutionReport) -> H
         )
         checks.append(_tightness(randomized))
     checks.append(_falls(report))
-    checks.append(_cut_density(report))
-    fsc_solvent, check = _solvent(half1, half2, report)
+    yield 0.1
+    checks.append((yield from within(_cut_density(report), 0.1, 0.4)))
+    fsc_solvent, check = yield from within(_solvent(half1, half2, report), 0.4, 1.0)
     if check is not None:
         checks.append(check)
     return HalfMapReport(report, fsc_solvent, randomized, tuple(checks))
@@ -120,10 +131,11 @@ def _falls(report: ResolutionReport) -> Check:
     return Check("FSC at Nyquist", f"{last:.2f}", light, text)
 
 
-def _cut_density(report: ResolutionReport) -> Check:
+def _cut_density(report: ResolutionReport) -> Generator[float, None, Check]:
     """Compare the mask with the particle's outline in the low-passed mean."""
     smooth = low_pass(report.average, report.voxel_size, max(_LOW_PASS, 3 * report.voxel_size))
-    outline = soft_mask_from_volume(
+    yield 0.1
+    outlined = soft_mask_steps(
         report.average,
         report.voxel_size,
         low_pass=max(_LOW_PASS, 3 * report.voxel_size),
@@ -131,6 +143,7 @@ def _cut_density(report: ResolutionReport) -> Check:
         extend_angstrom=0.0,
         edge_angstrom=0.0,
     )
+    outline = yield from within(outlined, 0.1, 0.9)
     density = (smooth * outline).clamp(min=0).double()
     outside = float((density * (1 - report.mask.double())).sum() / density.sum().clamp(min=1e-30))
     light = light_of(outside, yellow=_CUT[0], red=_CUT[1])
@@ -144,9 +157,10 @@ def _cut_density(report: ResolutionReport) -> Check:
 
 def _solvent(
     half1: Tensor, half2: Tensor, report: ResolutionReport
-) -> tuple[Spectrum | None, Check | None]:
+) -> Generator[float, None, tuple[Spectrum | None, Check | None]]:
     """Correlate the halves where there should be nothing, at the resolution they claim."""
-    outside = _far_from(report.mask, _SOLVENT_EDGE / report.voxel_size)
+    far = _far_from(report.mask, _SOLVENT_EDGE / report.voxel_size)
+    outside = yield from within(far, 0.0, 0.8)
     if float(outside.mean()) < _LEAST_SOLVENT:
         return None, None
     fsc = fourier_shell_correlation(half1 * outside, half2 * outside)
@@ -168,12 +182,14 @@ def _solvent(
     return fsc, Check("FSC of the solvent", f"{excess:.2f}", light, text)
 
 
-def _far_from(mask: Tensor, distance_px: float) -> Tensor:
+def _far_from(mask: Tensor, distance_px: float) -> Generator[float, None, Tensor]:
     """Return a soft 0 to 1 that is 0 within a distance of the mask."""
     reach = max(1, round(distance_px))
     near = (mask > 1e-3).float()[None, None]
-    for _ in range(reach):
+    for done in range(reach):
+        yield done / (reach + 1)
         near = torch.nn.functional.max_pool3d(near, 3, 1, 1)
+    yield reach / (reach + 1)
     soft = torch.nn.functional.avg_pool3d(near, 5, 1, 2, count_include_pad=False)
     return (1 - torch.maximum(soft, near))[0, 0]
 

@@ -21,6 +21,7 @@ from napari_blush.errors import SettingsError
 from napari_blush.numerics.filters import low_pass_at_shell, randomize_phases
 from napari_blush.numerics.masks import soft_sphere
 from napari_blush.numerics.shells import resolution_to_shell, shell_index_grid
+from napari_blush.stepwise import result_of
 
 LOCAL_THRESHOLD = 0.5
 """Of the corrected FSC: windows hold few coefficients a shell, which at 0.143 is mostly scatter."""
@@ -99,13 +100,7 @@ def local_resolution(
     options: LocalOptions | None = None,
 ) -> LocalResolution:
     """Measure the resolution at every place; all of ``local_resolution_steps``."""
-    steps = local_resolution_steps(half1, half2, voxel_size, resolution, mask, options)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as finished:
-            result: LocalResolution = finished.value
-            return result
+    return result_of(local_resolution_steps(half1, half2, voxel_size, resolution, mask, options))
 
 
 def local_resolution_steps(
@@ -296,6 +291,14 @@ def locally_filtered(
     -------
     (n, n, n)
     """
+    return result_of(locally_filtered_steps(volume, resolution, voxel_size, n_filters=n_filters))
+
+
+def locally_filtered_steps(
+    volume: Volume, resolution: Volume, voxel_size: float, *, n_filters: int = 16
+) -> Generator[float, None, Volume]:
+    """Do what ``locally_filtered`` does, with the fraction done before each filter."""
+    yield 0.0
     n = int(volume.shape[-1])
     shell = (n * voxel_size / resolution.to(volume)).clamp(max=n // 2)
     low, high = float(shell.min()), float(shell.max())
@@ -304,6 +307,7 @@ def locally_filtered(
     place = (shell - low) / (high - low) * (n_filters - 1)
     out = torch.zeros_like(volume)
     for i in range(n_filters):
+        yield i / n_filters
         weight = (1 - (place - i).abs()).clamp(min=0)
         if bool((weight > 0).any()):
             at = low + (high - low) * i / (n_filters - 1)

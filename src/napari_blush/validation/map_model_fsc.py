@@ -4,6 +4,7 @@ A model that was refined against half-map 1 and has fitted its noise agrees bett
 with half-map 2, which it has never seen: ``fsc_half1`` (work), ``fsc_half2`` (free), ``fsc_sum``.
 """
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from math import exp
 
@@ -16,6 +17,7 @@ from napari_blush.numerics.correlation import fourier_shell_correlation, resolut
 from napari_blush.numerics.fft import rfftn_centered
 from napari_blush.numerics.sharpening import squared_frequency
 from napari_blush.numerics.shells import shell_sum
+from napari_blush.stepwise import result_of
 
 _FEWEST_SHELLS = 3
 
@@ -116,24 +118,38 @@ def map_model_fsc(
     Rosenthal & Henderson (2003), J. Mol. Biol. 333, 721 (0.5 against a known density);
     Amunts et al. (2014), Science 343, 1485 (FSC work and free).
     """
+    return result_of(map_model_fsc_steps(volume, density, mask, voxel_size, halves))
+
+
+def map_model_fsc_steps(
+    volume: Tensor,
+    density: Tensor,
+    mask: Tensor,
+    voxel_size: float,
+    halves: tuple[Tensor, Tensor] | None = None,
+) -> Generator[float, None, MapModelFsc]:
+    """Do what ``map_model_fsc`` does, with the fraction done before each curve."""
     if not volume.shape == density.shape == mask.shape:
         raise SettingsError(
             f"Given a map of {tuple(volume.shape)}, a model density of {tuple(density.shape)} and "
             f"a mask of {tuple(mask.shape)} voxels; wanted one box; resample them first."
         )
+    yield 0.0
     masked = density * mask
     fsc_sum = fourier_shell_correlation(volume * mask, masked)
-    fsc_half1, fsc_half2 = (
-        (None, None)
-        if halves is None
-        else (fourier_shell_correlation(half * mask, masked) for half in halves)
-    )
+    of_halves: list[Spectrum | None] = [None, None]
+    for i, half in enumerate(halves or ()):
+        yield 0.2 * (i + 1)
+        of_halves[i] = fourier_shell_correlation(half * mask, masked)
+    yield 0.6
+    fsc_unmasked = fourier_shell_correlation(volume, density)
+    yield 0.8
     return MapModelFsc(
         voxel_size=voxel_size,
         fsc_sum=fsc_sum,
-        fsc_unmasked=fourier_shell_correlation(volume, density),
-        fsc_half1=fsc_half1,
-        fsc_half2=fsc_half2,
+        fsc_unmasked=fsc_unmasked,
+        fsc_half1=of_halves[0],
+        fsc_half2=of_halves[1],
         resolution=resolution_at(fsc_sum, FSC_AGAINST_TRUTH, int(volume.shape[-1]), voxel_size),
         fit=fit_scale(volume * mask, masked, voxel_size),
     )

@@ -4,6 +4,7 @@ The model is laid out anew at each magnification and slid over the map; only pha
 being brought to unit power first, so that neither B-factors nor sharpening matter.
 """
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from napari_blush.conventions import Volume
 from napari_blush.numerics.fft import fourier_resize_transform, irfftn_centered, rfftn_centered
 from napari_blush.numerics.shells import resolution_to_shell, shell_mean, spectrum_to_grid
+from napari_blush.stepwise import result_of
 from napari_blush.validation.model_density import PlacedModel
 
 _MAGNIFICATIONS = torch.linspace(0.95, 1.05, 11, dtype=torch.float64)
@@ -75,6 +77,20 @@ def placement(
     -----
     The magnification is refined by a parabola through the best of 11 and its neighbors.
     """
+    return result_of(placement_steps(volume, placed, voxel_size, resolution, mask=mask))
+
+
+def placement_steps(
+    volume: Volume,
+    placed: PlacedModel,
+    voxel_size: float,
+    resolution: float,
+    *,
+    mask: Volume | None = None,
+) -> Generator[float, None, Placement]:
+    """Do what ``placement`` does, with the fraction done before each comparison."""
+    parts = 2 + len(_MAGNIFICATIONS) + len(_MIRRORS)
+    yield 0.0
     n = int(volume.shape[-1])
     last = min(n // 2, max(4, round(resolution_to_shell(resolution, n, voxel_size))))
     seen = _phases(rfftn_centered(volume if mask is None else volume * mask), n, last)
@@ -84,15 +100,20 @@ def placement(
         scaled = middle + magnification * (placed.positions - middle)
         return _phases(_points(scaled, _weights(placed), n, voxel_size), n, last)
 
-    scores = [_best(seen, model(float(m)), n)[0] for m in _MAGNIFICATIONS]
+    scores: list[float] = []
+    for magnification in _MAGNIFICATIONS:
+        yield (1 + len(scores)) / parts
+        scores.append(_best(seen, model(float(magnification)), n)[0])
     best = int(torch.tensor(scores).argmax())
     inside = 0 < best < len(scores) - 1
+    yield (1 + len(scores)) / parts
     upright = model(1.0)
     correlation, shift = _best(seen, upright, n)
-    mirrored = [
-        _best(_phases(rfftn_centered(_mirror(volume, axes)), n, last), upright, n)[0]
-        for axes in _MIRRORS
-    ]
+    mirrored: list[float] = []
+    for axes in _MIRRORS:
+        yield (2 + len(scores) + len(mirrored)) / parts
+        turned = _phases(rfftn_centered(_mirror(volume, axes)), n, last)
+        mirrored.append(_best(turned, upright, n)[0])
     return Placement(
         correlation=correlation,
         magnification=_vertex(scores, best) if inside else float(_MAGNIFICATIONS[best]),

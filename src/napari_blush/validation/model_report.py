@@ -6,6 +6,7 @@ ratio is judged. The magnification is judged by what it moves at the particle's 
 resolution. The hand is a comparison of two numbers and has no threshold but a margin.
 """
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from math import isfinite
 
@@ -17,16 +18,17 @@ from napari_blush.io.atoms import AtomicModel
 from napari_blush.io.mrc import MapFile
 from napari_blush.numerics.correlation import fourier_shell_correlation, resolution_at
 from napari_blush.numerics.filters import b_factor, low_pass
+from napari_blush.stepwise import result_of, within
 from napari_blush.validation.lights import Check, Light, light_of
-from napari_blush.validation.map_model_fsc import MapModelFsc, map_model_fsc
+from napari_blush.validation.map_model_fsc import MapModelFsc, map_model_fsc_steps
 from napari_blush.validation.model_density import (
     PlacedModel,
     model_density,
     model_mask,
     placed_model,
 )
-from napari_blush.validation.model_placement import Placement, placement
-from napari_blush.validation.q_score import QScores, q_scores
+from napari_blush.validation.model_placement import Placement, placement_steps
+from napari_blush.validation.q_score import QScores, q_scores_steps
 from napari_blush.validation.residue_correlation import ResidueCorrelation, residue_correlation
 
 _RATIO = (1.25, 1.6)
@@ -102,11 +104,27 @@ def model_report(
     SettingsError
         When boxes differ.
     """
+    return result_of(model_report_steps(given, atoms, halves=halves, mask=mask))
+
+
+def model_report_steps(
+    given: MapFile,
+    atoms: AtomicModel,
+    *,
+    halves: tuple[Volume, Volume] | None = None,
+    mask: Volume | None = None,
+) -> Generator[float, None, ModelReport]:
+    """Do what ``model_report`` does, with the fraction done along the way."""
+    yield 0.0
     n, size = int(given.volume.shape[-1]), given.voxel_size
     placed = placed_model(atoms, given)
     density = model_density(placed, n, size)
+    yield 0.1
     used = model_mask(placed.positions, n, size) if mask is None else mask.clamp(0, 1)
-    curves = map_model_fsc(given.volume, density, used, size, halves)
+    yield 0.15
+    shells = map_model_fsc_steps(given.volume, density, used, size, halves)
+    curves = yield from within(shells, 0.15, 0.25)
+    yield 0.25
     half_resolution = None
     if halves is not None:
         between = fourier_shell_correlation(halves[0] * used, halves[1] * used)
@@ -115,11 +133,17 @@ def model_report(
     fitted = density
     if curves.fit is not None:
         fitted = curves.fit.scale * b_factor(density, size, curves.fit.b_factor)
+    yield 0.3
     seen, model = (low_pass(each, size, finest) for each in (given.volume, fitted))
+    yield 0.35
     residues = residue_correlation(
         seen, model, placed, size, radius=max(3.0, finest / 2, 1.5 * size)
     )
-    found = placement(given.volume, placed, size, finest, mask=used)
+    yield 0.4
+    sought = placement_steps(given.volume, placed, size, finest, mask=used)
+    found = yield from within(sought, 0.4, 0.7)
+    q = yield from within(q_scores_steps(given.volume, placed, size), 0.7, 0.85)
+    q_of_model = yield from within(q_scores_steps(model, placed, size), 0.85, 1.0)
     return ModelReport(
         fsc=curves,
         density=fitted,
@@ -134,8 +158,8 @@ def model_report(
             _hand_check(found),
             _residue_check(residues),
         ),
-        q=q_scores(given.volume, placed, size),
-        q_of_model=q_scores(model, placed, size),
+        q=q,
+        q_of_model=q_of_model,
     )
 
 

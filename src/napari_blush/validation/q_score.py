@@ -15,6 +15,7 @@ References
 .. [1] Pintilie et al. (2020), Nat. Methods 17, 328.
 """
 
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +26,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from napari_blush.conventions import Volume
+from napari_blush.stepwise import result_of
 from napari_blush.validation.model_density import PlacedModel
 
 ATOM_WIDTH = 0.6
@@ -72,7 +74,14 @@ def q_scores(volume: Volume, placed: PlacedModel, voxel_size: float) -> QScores:
     voxel_size : float
         Angstrom.
     """
-    scores = atom_q_scores(volume, placed.positions, voxel_size)
+    return result_of(q_scores_steps(volume, placed, voxel_size))
+
+
+def q_scores_steps(
+    volume: Volume, placed: PlacedModel, voxel_size: float
+) -> Generator[float, None, QScores]:
+    """Do what ``q_scores`` does, with the fraction done after some hundred atoms each."""
+    scores = yield from atom_q_scores_steps(volume, placed.positions, voxel_size)
     atoms, inside = placed.atoms, placed.inside.nonzero().flatten().tolist()
     keys = [(atoms.chain[i], int(atoms.residue_number[i]), atoms.residue_name[i]) for i in inside]
     residues = {key: i for i, key in enumerate(dict.fromkeys(keys))}
@@ -99,16 +108,22 @@ def atom_q_scores(
     voxel_size : float
         Angstrom.
     """
+    return result_of(atom_q_scores_steps(volume, positions, voxel_size))
+
+
+def atom_q_scores_steps(
+    volume: Volume, positions: Float[Tensor, "m 3"], voxel_size: float
+) -> Generator[float, None, Float[Tensor, " m"]]:
+    """Do what ``atom_q_scores`` does, with the fraction done after some hundred atoms each."""
+    yield 0.0
     spline = ndimage.spline_filter(volume.double().cpu().numpy(), order=3, mode="grid-wrap")
     directions = even_directions(_DIRECTIONS)
     reach = _reach(positions, directions)
-    found = [
-        _scores(spline, positions[part], reach[part], directions, voxel_size)
-        for part in (
-            slice(start, start + _ATOMS_AT_A_TIME)
-            for start in range(0, len(positions), _ATOMS_AT_A_TIME)
-        )
-    ]
+    found = []
+    for start in range(0, len(positions), _ATOMS_AT_A_TIME):
+        yield start / len(positions)
+        part = slice(start, start + _ATOMS_AT_A_TIME)
+        found.append(_scores(spline, positions[part], reach[part], directions, voxel_size))
     return torch.cat(found) if found else positions.new_zeros(0)
 
 

@@ -4,6 +4,7 @@ The half-maps must be unfiltered and refined apart. Half-map FSC alone cannot te
 from a consistently wrong one; ``map_model_fsc`` can.
 """
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from math import pi
 
@@ -16,7 +17,7 @@ from napari_blush.data_model.half_maps import HalfMaps
 from napari_blush.data_model.results import FscCurves
 from napari_blush.errors import SettingsError
 from napari_blush.numerics.correlation import resolution_at
-from napari_blush.numerics.masks import soft_mask_from_volume
+from napari_blush.numerics.masks import soft_mask_steps
 from napari_blush.numerics.sharpening import (
     GUINIER_FROM_ANGSTROM,
     GuinierFit,
@@ -26,9 +27,10 @@ from napari_blush.numerics.sharpening import (
 )
 from napari_blush.numerics.solvent_correction import (
     SolventCorrectedFsc,
-    solvent_corrected_fsc,
+    solvent_corrected_fsc_steps,
     without_noise,
 )
+from napari_blush.stepwise import result_of, within
 
 PHASE_DRAWS = 8
 """Randomizations averaged; RELION draws one, which scatters where shells have few voxels."""
@@ -155,13 +157,43 @@ def resolution_report(
     Chen et al. (2013), Ultramicroscopy 135, 24 (phase randomization);
     Sindelar & Grigorieff (2012), J. Struct. Biol. 180, 26 (volume fraction of the mask).
     """
+    return result_of(
+        resolution_report_steps(
+            half1,
+            half2,
+            voxel_size,
+            mask=mask,
+            b_factor=b_factor,
+            fit_from=fit_from,
+            fit_to=fit_to,
+            seed=seed,
+        )
+    )
+
+
+def resolution_report_steps(
+    half1: Tensor,
+    half2: Tensor,
+    voxel_size: float,
+    *,
+    mask: Tensor | None = None,
+    b_factor: float | None = None,
+    fit_from: float = GUINIER_FROM_ANGSTROM,
+    fit_to: float | None = None,
+    seed: int = 0,
+) -> Generator[float, None, ResolutionReport]:
+    """Do what ``resolution_report`` does, with the fraction done along the way."""
     average = HalfMaps(half1, half2, voxel_size).mean()
     box_size = int(average.shape[-1])
-    used = soft_mask_from_volume(average, voxel_size) if mask is None else mask
+    yield 0.0
+    used = mask
+    if used is None:
+        used = yield from within(soft_mask_steps(average, voxel_size), 0.0, 0.2)
     _check_mask(used, average)
     used = used.clamp(0, 1)
     generator = torch.Generator(device=half1.device).manual_seed(seed)
-    curves = solvent_corrected_fsc(half1, half2, used, generator, n_draws=PHASE_DRAWS)
+    draws = solvent_corrected_fsc_steps(half1, half2, used, generator, n_draws=PHASE_DRAWS)
+    curves = yield from within(draws, 0.2, 0.85)
     box_over_mask = _BALL_IN_CUBE / float((used > 0.5).double().mean())
 
     def at(curve: Spectrum, threshold: float = FSC_GOLD_STANDARD) -> float:
@@ -169,6 +201,7 @@ def resolution_report(
 
     resolution = at(curves.corrected)
     weight = fsc_weight(curves.corrected)
+    yield 0.85
     guinier = guinier_b_factor(
         average,
         voxel_size,
@@ -178,6 +211,7 @@ def resolution_report(
     )
     fitted = guinier.b_factor if guinier else 0.0
     applied = fitted if b_factor is None else b_factor
+    yield 0.95
     return ResolutionReport(
         voxel_size=voxel_size,
         mask=used,

@@ -32,7 +32,7 @@ class JobBar(QWidget):
         super().__init__(parent)
         self._in_words = in_words
         self._worker: StepWorker | None = None
-        self._is_left = False
+        self._is_left = self._is_gone = False
         self.bar = CalmProgressBar()
         self.bar.setRange(0, _STEPS)
         self.cancel = QPushButton("Cancel")
@@ -46,6 +46,8 @@ class JobBar(QWidget):
         column.addLayout(line)
         column.addWidget(self.state)
         self.cancel.clicked.connect(lambda: self.press_cancel())
+        # A thread may end after the window that started it.
+        self.destroyed.connect(lambda *_: setattr(self, "_is_gone", True))
         self._show()
 
     @property
@@ -60,7 +62,7 @@ class JobBar(QWidget):
         self._is_left = False
 
         def done(result: Any) -> None:
-            if not self._is_left:
+            if not self._is_left and not self._is_gone:
                 then(result)
 
         self.say(text)
@@ -78,17 +80,22 @@ class JobBar(QWidget):
 
     def say(self, text: str) -> None:
         """Show a sentence."""
+        if self._is_gone:
+            return
         self.state.setText(text)
         self.state.setVisible(bool(text))
 
     def _step(self, progress: Any) -> None:
+        if self._is_gone:
+            return
         fraction, words = self._in_words(progress)
         self.bar.setValue(round(_STEPS * fraction))
         self.bar.setFormat(words)
 
     def _over(self) -> None:
         self._worker = None
-        self._show()
+        if not self._is_gone:
+            self._show()
 
     def _show(self) -> None:
         self.bar.setVisible(self.is_busy)

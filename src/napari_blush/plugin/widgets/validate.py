@@ -70,12 +70,7 @@ class ValidateWidget(QWidget):
         self.mask_layer = LayerChoice(viewer.layers, is_map, nothing="automatic")
         self.model = PathField(Wanted.FILE, MODELS, parent=self)
         self.weights = WeightsChoice(self)
-        self.resolution = QPushButton("Resolution")
-        self.randomization = QPushButton("Phase randomization")
-        self.local = QPushButton("Local resolution")
-        self.directional = QPushButton("Directional FSC")
-        self.against_model = QPushButton("Map against model")
-        self.report = QPushButton("Report…")
+        self._make_buttons()
         self.jobs = JobBar(lambda step: (step.fraction, step.words), self)
         self.verdict = Verdict(self)
         self.plot = NamedCurves(self)
@@ -232,6 +227,15 @@ class ValidateWidget(QWidget):
         hidden = f" {found.n_hidden} blobs of dust are hidden." if found.n_hidden else ""
         self.jobs.say(f"Colors from {low:.1f} Å (blue) to {high:.1f} Å (red).{hidden}")
 
+    def _make_buttons(self) -> None:
+        self.resolution = QPushButton("Resolution")
+        self.randomization = QPushButton("Phase randomization")
+        self.steadiness = QPushButton("Denoiser steadiness")
+        self.local = QPushButton("Local resolution")
+        self.directional = QPushButton("Directional FSC")
+        self.against_model = QPushButton("Map against model")
+        self.report = QPushButton("Report…")
+
     def _lay_out(self) -> None:
         page = QWidget()
         column = QVBoxLayout(page)
@@ -242,7 +246,7 @@ class ValidateWidget(QWidget):
             ("Half 2", self.half2, "The other half-map, refined apart"),
             ("Mask", self.mask_layer, "In [0, 1]; automatic: drawn around the map"),
             ("Atomic model", self.model, "PDB or mmCIF, fitted in the map; for two of the buttons"),
-            ("Weights", self.weights, "Of the denoiser; for phase randomization"),
+            ("Weights", self.weights, "Of the denoiser; for phase randomization and steadiness"),
         ]
         for row, (text, widget, tip) in enumerate(rows):
             label = QLabel(text)
@@ -276,6 +280,7 @@ class ValidateWidget(QWidget):
         return {
             self.resolution: "FSC with and without the mask, and whether the mask helped",
             self.randomization: "What mask and denoiser make of random phases",
+            self.steadiness: "A dozen maps: denoised again and again, and turned and mirrored",
             self.local: "Resolution at every place, and a surface coloured by it",
             self.directional: "Whether the resolution is the same along all directions",
             self.against_model: "Whether an atomic model confirms the map",
@@ -287,6 +292,7 @@ class ValidateWidget(QWidget):
         self.randomization.clicked.connect(
             lambda: self.judge("randomization", self.weights.value())
         )
+        self.steadiness.clicked.connect(lambda: self.judge("steadiness", self.weights.value()))
         self.local.clicked.connect(lambda: self.judge("local"))
         self.directional.clicked.connect(lambda: self.judge("directional"))
         self.against_model.clicked.connect(lambda: self.press_model())
