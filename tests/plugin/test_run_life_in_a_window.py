@@ -20,6 +20,7 @@ from napari_blush.io.run_history import read_history
 from napari_blush.io.run_settings import read_settings, read_source
 from napari_blush.io.run_state import last_whole_iteration
 from napari_blush.io.star import read_particles
+from napari_blush.io.whole_iterations import whole_iterations
 from napari_blush.plugin.job_description import JobDescription
 from napari_blush.plugin.layer_looks import TAG
 from napari_blush.plugin.orientation_counts import counted
@@ -34,6 +35,9 @@ from napari_blush.regularization import registry
 PICTURES = os.environ.get("NAPARI_BLUSH_PICTURES")
 INTERRUPTED = 130
 """What the program ends with that was asked to end."""
+
+LESS_THAN_A_MAP = 8192
+"""Bytes."""
 
 THEME = os.environ.get("NAPARI_BLUSH_THEME", "dark")
 
@@ -265,6 +269,37 @@ def test_a_crash_is_told_and_can_be_gone_on_from(
     dock.offer.go_on.click()
     wait_until(lambda: dock.controller.phase is RunPhase.FINISHED, 60)
     assert Failing.calls == 3
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no limit to the size of files")
+def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
+    dock, viewer, application, wait_until, job
+) -> None:
+    import resource  # noqa: PLC0415  not on every system
+
+    dock.fill(replace(job, settings=job.settings.model_copy(update={"max_iterations": 3})))
+    dock.controls.buttons["start"].click()
+    dock.controller.step()
+    wait_until(lambda: dock.controller.phase is RunPhase.PAUSED)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LESS_THAN_A_MAP, limits[1]))
+    try:
+        dock.controls.buttons["resume"].click()
+        wait_until(lambda: dock.controller.phase is RunPhase.FAILED)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    told = dock.controls.state.text()
+    assert "Cannot write" in told
+    assert "File too large; check the disk" in told
+    assert "holds a run already" not in told
+    assert whole_iterations(job.output) == (1,)
+    assert not list(job.output.glob("*it002*"))
+    assert dock.board.layer("reference") is not None
+    wait_until(lambda: shown(dock, "go_on"))
+    picture(viewer, application, "9_full_disk")
+    dock.offer.go_on.click()
+    wait_until(lambda: dock.controller.phase is RunPhase.FINISHED, 60)
+    assert list(dock.controller.session.summaries) == [1, 2, 3, 4]
 
 
 def test_a_run_of_another_process_is_followed(

@@ -318,8 +318,9 @@ class RefineWidget(QWidget):
             self.pages.open(title, has_run, _NO_RUN)
         waiting = "" if busy else problem or self._said
         if self._phase is RunPhase.FAILED:
-            # What went wrong is not to be looked for.
-            waiting = " ".join([*self.controller.session.last_words, problem])
+            # What went wrong is not to be looked for; that the run is there needs no saying.
+            said = "" if problem == self.inputs.problem_of_folder() else problem
+            waiting = " ".join([*self.controller.session.last_words, said]).strip()
         self.controls.show_phase(self._phase, can_start=not problem, detail=waiting)
         if self._view is not None and not busy:
             self._view.show_device(self.form.editors["device"].value())

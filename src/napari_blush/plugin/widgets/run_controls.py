@@ -96,7 +96,8 @@ class RunControls(QWidget):
         self.show_progress("", 0.0)
 
     def stand_beside_start(self, button: QWidget) -> None:
-        """Take in a button for another way to begin."""
+        """Take in a button for another way to begin, which stands out as well."""
+        button.setStyleSheet(_FIRST)
         self._row.insertWidget(1, button, 1)
 
     def show_phase(self, phase: RunPhase, *, can_start: bool = True, detail: str = "") -> None:
