@@ -1,8 +1,9 @@
 r"""Q-scores: how much like a well resolved atom the map looks around each atom of a model.
 
-Map values on spheres of 0 to 2 A about an atom, at points that lie nearer to it than to any other,
-are correlated with a Gaussian of 0.6 A at the same distances [1]_: 1 where the map is such a peak,
-0 where it knows nothing of the atom, below 0 where the atom sits in a hole.
+Map values on spheres of 0 to 2 A about an atom, at points that are its own, are correlated with a
+Gaussian of 0.6 A at the same distances [1]_: 1 where the map is such a peak, 0 where it knows
+nothing of the atom, below 0 where the atom sits in a hole. A point at a distance ``r`` is an atom's
+own where no other atom is within ``0.9 r`` of it, as MapQ has it.
 
 Notes
 -----
@@ -34,6 +35,9 @@ ATOM_WIDTH = 0.6
 
 RADII = torch.arange(21, dtype=torch.float64) / 10
 """Angstrom, of the spheres."""
+
+OWN = 0.9
+"""By the distance to the atom: no other atom may be nearer than that to one of its points."""
 
 _DIRECTIONS = 32
 _ATOMS_AT_A_TIME = 4000
@@ -137,10 +141,13 @@ def even_directions(number: int) -> Float[Tensor, "d 3"]:
 
 
 def _reach(positions: Tensor, directions: Tensor) -> Float[Tensor, "m d"]:
-    """Return how far one can go from each atom along each direction before another is nearer.
+    """Return how far one can go from each atom along each direction before another is too near.
 
-    At ``r`` along ``d`` an atom displaced by ``b`` is nearer where ``2 r d.b > |b|^2``.
+    At ``r`` along ``d`` an atom displaced by ``b`` is within ``0.9 r`` from the smaller root of
+    ``(1 - 0.81) r^2 - 2 r d.b + |b|^2`` on; the larger one lies beyond the spheres for atoms
+    0.9 A apart, and is not looked at.
     """
+    rest = 1 - OWN**2
     farthest = 2 * float(RADII[-1])
     pairs = torch.from_numpy(
         cKDTree(positions.numpy()).query_pairs(farthest, output_type="ndarray").astype(np.int64)
@@ -151,9 +158,9 @@ def _reach(positions: Tensor, directions: Tensor) -> Float[Tensor, "m d"]:
     for column, direction in enumerate(directions):
         displaced = positions[other] - positions[own]
         along = displaced @ direction
-        limit = torch.where(
-            along > 0, displaced.square().sum(dim=1) / (2 * along.clamp(min=1e-12)), torch.inf
-        )
+        discriminant = along**2 - rest * displaced.square().sum(dim=1)
+        root = (along - discriminant.clamp(min=0).sqrt()) / rest
+        limit = torch.where((along > 0) & (discriminant >= 0), root, torch.inf)
         reach[:, column].scatter_reduce_(0, own, limit, "amin")
     return reach
 
