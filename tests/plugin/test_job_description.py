@@ -39,10 +39,10 @@ def test_the_shell_reads_what_the_dock_wrote(changes) -> None:
     assert options.resume
 
 
-def test_presets_are_three_and_none_promises_helices() -> None:
-    assert list(PRESETS) == ["Small membrane protein", "Large complex", "Quick look"]
-    known = RefinementSettings.model_fields
-    assert not any("helic" in name for name in known)
+def test_presets_invent_no_screw() -> None:
+    names = ["Small membrane protein", "Large complex", "Filament", "Quick look"]
+    assert list(PRESETS) == names
+    assert not {"helical_twist", "helical_rise"} & PRESETS["Filament"][1].keys()
     for help_text, changes in PRESETS.values():
         assert help_text
         assert RefinementSettings(**changes) != RefinementSettings()

@@ -227,6 +227,26 @@ def test_presets_change_what_they_name_and_nothing_else(filled, tiny_files) -> N
     assert chosen == list(PRESETS)
 
 
+def test_a_filament_asks_for_its_screw(filled, tiny_files) -> None:
+    filled.form.set_value(tiny_files.settings)
+    assert not filled.form.problems()
+    box = filled.set_up.presets
+    box.setCurrentText("Filament")
+    box.textActivated.emit("Filament")
+    assert filled.form.problems().keys() == {"helical_twist", "helical_rise"}
+    assert "rise in Å" in filled.form.problems()["helical_rise"]
+    filled.form.enter({"helical_twist": -166.8})
+    assert filled.form.problems().keys() == {"helical_rise"}
+    filled.form.enter({"helical_rise": 27.5})
+    assert not filled.form.problems()
+    filled.form.enter({"helical_rise": None})
+    filled.form.restore.click()
+    assert box.currentText() != "Filament"
+    assert not filled.form.problems()
+    filled.form.enter({"helical_rise": 27.5})
+    assert filled.form.problems().keys() == {"helical_twist"}
+
+
 def test_layers_without_a_file_are_written_when_a_run_begins(
     filled, viewer, wait_until, tmp_path
 ) -> None:

@@ -24,6 +24,29 @@ class RefinementSettings(Settings):
         "default: the box less 5 px.",
     )
     symmetry: str = Field("C1", description="Point group: C1, Cn, Dn, T, O, I, I1-I4 [Symmetry].")
+    helical_twist: float | None = Field(
+        None,
+        ge=-180,
+        le=180,
+        description="Turn in deg from one asymmetric unit of a filament along z to the next, "
+        "positive for a right-handed screw [Initial twist]; goes with the rise.",
+    )
+    helical_rise: float | None = Field(
+        None, gt=0, description="Step in A to the next asymmetric unit along z [Initial rise]."
+    )
+    helical_fraction: float = Field(
+        0.3,
+        gt=0,
+        le=1,
+        description="Central part of the box along z whose units are averaged [Central Z length].",
+    )
+    helical_tilt_range: float = Field(
+        15.0,
+        gt=0,
+        le=90,
+        description="Exhaustive searches of filaments look at tilts of 90 deg give or take this; "
+        "90 looks at all.",
+    )
     initial_low_pass: float | None = Field(
         60.0, gt=0, description="Low-pass filter of the start map in A [Initial low-pass filter]."
     )

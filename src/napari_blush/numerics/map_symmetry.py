@@ -81,6 +81,19 @@ def rotate_map(volume: Volume, rotation: Float[Tensor, "3 3"]) -> Volume:
     return _turned(turned, rot, about=_Z)
 
 
+def turn_about_z(planes: Float[Tensor, "m n n"], degrees: float) -> Float[Tensor, "m n n"]:
+    """Return planes turned about the z axis, from x towards y, exactly where they are band-limited.
+
+    Parameters
+    ----------
+    planes
+        ``(m, n, n)``, zero outside the inscribed circle.
+    degrees
+        Any angle.
+    """
+    return _turned(planes, degrees, about=_Z)
+
+
 def _only_moves_voxels(rotation: Tensor) -> bool:
     return bool(((rotation - rotation.round()).abs() < _SAME).all())
 
@@ -126,7 +139,7 @@ def _turned(volume: Tensor, degrees: float, *, about: int) -> Tensor:
     angle = math.radians(degrees - 90 * quarters)
     if abs(angle) < _SAME:
         return volume
-    n = volume.shape[0]
+    n = volume.shape[first]
     margin = math.ceil((math.hypot(1, _LONGEST_SHEAR) - 1) * n / 2) + _GUARD
     padded = _padded(volume, first, margin)
     padded = _sheared(padded, first, second, -math.tan(angle / 2))

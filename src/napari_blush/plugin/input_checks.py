@@ -46,6 +46,22 @@ def problem_of_diameter(diameter: float | None, edge: float | None) -> str:
     )
 
 
+def problem_of_helix(value: float | None, what: str, *, is_wanted: bool) -> str:
+    """Return why a twist or a rise may not be missing, as a sentence; empty when it may.
+
+    Parameters
+    ----------
+    value : float or None
+    what : str
+        ``twist in deg`` or ``rise in Å``.
+    is_wanted : bool
+        The other one is given, or a filament is to be refined.
+    """
+    if value is not None or not is_wanted:
+        return ""
+    return f"Nothing was given; wanted the {what} from one unit of the filament to the next."
+
+
 def problem_of_particles(path: Path) -> str:
     """Return why a file is no table of particles, as a sentence; empty when it may be one."""
     if path.suffix.lower() == ".cs" or names_images(path):

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+FILAMENT = "Filament"
+
 PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
     "Small membrane protein": (
         "Little signal in each image: denoised references, cut off where the FSC ends, and a start "
@@ -20,6 +22,18 @@ PRESETS: dict[str, tuple[str, dict[str, Any]]] = {
             "regularizer": "smoothness",
             "initial_low_pass": 60.0,
             "healpix_order": 2,
+        },
+    ),
+    FILAMENT: (
+        "A filament that lies along z in the start map: enter its twist and rise, which are not "
+        "searched for; seen from the side, halves that share no micrograph, and the Wiener filter, "
+        "because the shipped denoiser has seen no filaments",
+        {
+            "regularizer": "smoothness",
+            "initial_low_pass": 20.0,
+            "healpix_order": 2,
+            "helical_fraction": 0.3,
+            "helical_tilt_range": 15.0,
         },
     ),
     "Quick look": (

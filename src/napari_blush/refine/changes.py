@@ -31,6 +31,10 @@ Steered: TypeAlias = tuple[RefinementContext, RefinementState, bool, list[Messag
 AT_THE_START_ONLY = frozenset(
     {
         "symmetry",
+        "helical_twist",
+        "helical_rise",
+        "helical_fraction",
+        "helical_tilt_range",
         "initial_low_pass",
         "solvent_mask",
         "first_iteration_cc",

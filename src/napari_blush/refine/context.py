@@ -9,6 +9,7 @@ from napari_blush.data_model.particles import Particles
 from napari_blush.data_model.results import AppliedChange
 from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.likelihood.work_budget import BudgetInUse
+from napari_blush.numerics.helix import Helix
 from napari_blush.numerics.packing import PackedCoordinates
 from napari_blush.refine.schedule import Geometry
 from napari_blush.refine.work_clock import WorkClock
@@ -39,6 +40,8 @@ class RefinementContext:
     clock : WorkClock
     changes : tuple of AppliedChange
         What takes effect in the next iteration.
+    helix : Helix or None
+        Screw axis along z.
     """
 
     settings: RefinementSettings
@@ -54,3 +57,4 @@ class RefinementContext:
     normalize_background: bool
     clock: WorkClock = field(default_factory=WorkClock)
     changes: tuple[AppliedChange, ...] = ()
+    helix: Helix | None = None

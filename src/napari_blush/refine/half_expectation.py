@@ -23,6 +23,7 @@ from napari_blush.numerics.orientation_grid import asymmetric_pixels, change_pix
 from napari_blush.numerics.slice_extraction import CentralSlices
 from napari_blush.numerics.slice_insertion import SliceAccumulator
 from napari_blush.refine.context import RefinementContext
+from napari_blush.refine.helical import near_equator
 
 LOOKUPS_PER_IMAGE = 30  # slices an image asks a finer pass for, roughly: decides what is kept
 
@@ -195,6 +196,9 @@ def _direction_log_priors(context: RefinementContext, job: HalfJob) -> list[Tens
             allowed = torch.zeros(level.grid.n_pixels, dtype=torch.bool)
             pixels = asymmetric_pixels(order, context.operators, descend=last - order)
             allowed[pixels] = True
+            if context.helix is not None:
+                tilt = context.settings.helical_tilt_range
+                allowed &= near_equator(order, tilt, descend=last - order)
             log_prior[~allowed] = -torch.inf
         priors.append(log_prior.to(context.device))
     return priors

@@ -13,6 +13,7 @@ from napari_blush.likelihood.maximization import maximize_parameters
 from napari_blush.likelihood.reconstruction import join_at_low_resolution, reconstruct
 from napari_blush.likelihood.weighted_sums import ImageOutcomes, WeightedSums
 from napari_blush.numerics.filters import low_pass
+from napari_blush.numerics.helix import carried_along_helix, symmetrize_along_helix
 from napari_blush.refine.both_halves import run_in_turn, run_side_by_side
 from napari_blush.refine.context import RefinementContext
 from napari_blush.refine.convergence import count_changes, count_resolution
@@ -91,6 +92,9 @@ def symmetrize(context: RefinementContext, sums: tuple[WeightedSums, WeightedSum
         half.accumulator.enforce_hermitian()
         if len(context.operators) > 1:
             half.accumulator.symmetrize(context.operators.to(torch.float32).to(context.device))
+        if context.helix is not None:
+            voxel = context.geometry.pixel_size
+            symmetrize_along_helix(half.accumulator, context.helix, voxel)
 
 
 def half_maps_of(
@@ -206,8 +210,15 @@ def flatten_solvent(
     masks: tuple[Tensor, Tensor],
     number: int,
 ) -> tuple[Tensor, Tensor]:
-    """Return references inside their masks; after alignment by correlation, low-passed."""
-    kept = [reference.cpu() * mask for reference, mask in zip(references, masks, strict=True)]
+    """Return references inside their masks; after alignment by correlation, low-passed.
+
+    Those of filaments are carried along their axis before.
+    """
+    whole = [reference.cpu() for reference in references]
+    if context.helix is not None:
+        voxel = context.geometry.pixel_size
+        whole = [carried_along_helix(volume, context.helix, voxel) for volume in whole]
+    kept = [reference * mask for reference, mask in zip(whole, masks, strict=True)]
     limit = context.settings.initial_low_pass
     if is_by_correlation(context, number) and limit is not None:
         kept = [low_pass(volume, context.geometry.pixel_size, limit) for volume in kept]

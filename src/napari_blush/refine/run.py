@@ -22,6 +22,7 @@ from napari_blush.refine.context import RefinementContext
 from napari_blush.refine.events import Message, RefinementEvent, RunStarted
 from napari_blush.refine.first_state import first_state
 from napari_blush.refine.half_comparison import spherical_solvent
+from napari_blush.refine.helical import halves_by_micrograph, helix_of
 from napari_blush.refine.inputs import (
     check_state,
     checked_mask,
@@ -132,6 +133,10 @@ def prepared_run(
     messages = device_messages(settings, device)
     checks = checked_particles(particles, settings)
     messages += checks.messages
+    if settings.helical_rise is not None and bool((particles.random_subset == 0).any()):
+        subset, warning = halves_by_micrograph(particles, settings.seed)
+        particles = replace(particles, random_subset=subset)
+        messages += [] if warning is None else [warning]
     geometry = Geometry(
         checks.box_size,
         checks.pixel_size,
@@ -219,4 +224,5 @@ def make_context(
         device=device,
         budget=BudgetInUse(budget),
         normalize_background=normalize_background,
+        helix=helix_of(settings, geometry),
     )

@@ -9,10 +9,14 @@ from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_blush.data_model.settings import RefinementSettings
 from napari_blush.errors import SettingsError
-from napari_blush.plugin.input_checks import edge_of_map, problem_of_diameter
+from napari_blush.plugin.input_checks import (
+    edge_of_map,
+    problem_of_diameter,
+    problem_of_helix,
+)
 from napari_blush.plugin.job_description import JobDescription
 from napari_blush.plugin.preferences import current_preferences
-from napari_blush.plugin.presets import PRESETS
+from napari_blush.plugin.presets import FILAMENT, PRESETS
 from napari_blush.plugin.sample_sets import CFTR, SampleSet
 from napari_blush.plugin.widgets.command_line import CommandLine
 from napari_blush.plugin.widgets.preset_choice import PresetChoice
@@ -29,6 +33,12 @@ BASIC = (
     "max_iterations",
     "device",
 )
+_SCREW = (
+    ("helical_twist", "helical_rise", "twist in deg"),
+    ("helical_rise", "helical_twist", "rise in Å"),
+)
+"""Fields of which neither goes without the other, and what each is in words."""
+
 REGULARIZERS = ("smoothness", "blush")
 
 
@@ -71,6 +81,9 @@ class SetUp(QWidget):
         self.form.add_check(
             "particle_diameter", lambda diameter: problem_of_diameter(diameter, self._edge)
         )
+        for name, other, what in _SCREW:
+            self.form.add_check(name, self._screw_check(other, what))
+        self.form.restore.clicked.connect(lambda: self.presets.setCurrentIndex(0))
         self.form.value_changed.connect(lambda _: self.changed.emit())
         self.inputs.changed.connect(self._inputs_changed)
         self.inputs.sample_wanted.connect(self.use_sample)
@@ -120,6 +133,8 @@ class SetUp(QWidget):
         """Enter the settings of a preset, and leave all others as they are, wrong ones too."""
         _, changes = PRESETS[name]
         self.form.enter(changes)
+        if name == FILAMENT:
+            self.form.expert.expand(animate=False)
 
     def let_change(self, allowed: bool, reason: str) -> None:
         """Let files and settings be changed, or say in the settings' help why they cannot be."""
@@ -127,6 +142,14 @@ class SetUp(QWidget):
         self.presets.setEnabled(allowed)
         self.form.enable(self.form.editors, allowed, reason)
         self.form.restore.setEnabled(allowed)
+
+    def _screw_check(self, other: str, what: str) -> Callable[[float | None], str]:
+        def problem(value: float | None) -> str:
+            is_beside = self.form.editors[other].value() not in (None, "")
+            is_filament = self.presets.currentText() == FILAMENT
+            return problem_of_helix(value, what, is_wanted=is_beside or is_filament)
+
+        return problem
 
     def _inputs_changed(self) -> None:
         self._edge = edge_of_map(self.inputs.fields["reference"].value())

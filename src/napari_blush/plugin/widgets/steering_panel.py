@@ -26,7 +26,7 @@ IN_SIGHT = (
 READ_ONCE = (
     *("symmetry", "initial_low_pass", "solvent_mask", "first_iteration_cc", "healpix_order"),
     *("adaptive_oversampling", "offset_range", "offset_step", "seed", "device", "threads"),
-    "memory_limit",
+    *("memory_limit", "helical_twist", "helical_rise", "helical_fraction", "helical_tilt_range"),
 )
 """Settings that a run reads at its start, and that are not to be changed later."""
 
