@@ -110,7 +110,7 @@ def test_a_whole_run(filled, viewer, application, wait_until, tmp_path) -> None:
     assert list(viewer.layers)[: len(before)] == before
     picture(viewer, application, "3_finished")
     assert enabled(dock) == set()
-    assert "run holds a run already" in dock.controls.state.text()
+    assert dock.controls.state.text() == "Finished. For another run choose another folder."
     dock.inputs.fields["output"].set_value(tmp_path / "another")
     assert enabled(dock) == {"start"}
     dock.inputs.fields["output"].set_value(tmp_path / "run")
@@ -185,7 +185,7 @@ def test_cancelling_keeps_whole_iterations_and_gives_the_folder_back(
     assert not (tmp_path / "run" / "run.lock").exists()
     complaint = filled.inputs.complaints["output"]
     assert "holds a run already" in complaint.text()
-    assert "holds a run already" in filled.controls.state.text()
+    assert "choose another folder" in filled.controls.state.text()
     assert enabled(filled) == set()
     filled.inputs.resume.setChecked(True)
     assert complaint.isHidden()

@@ -27,7 +27,7 @@ from napari_blush.plugin.orientation_counts import counted
 from napari_blush.plugin.refinement_job import refinement_events
 from napari_blush.plugin.run_phase import RunPhase
 from napari_blush.plugin.run_reader import read_runs
-from napari_blush.plugin.widgets.refine import STEER, RefineWidget
+from napari_blush.plugin.widgets.refine import STEER, WATCH, RefineWidget
 from napari_blush.refine.events import IterationFinished, RunStarted
 from napari_blush.refine.steering import ChangeSettings, Steering
 from napari_blush.regularization import registry
@@ -210,6 +210,17 @@ def test_a_branch_from_the_dock(dock, viewer, application, wait_until, job, tmp_
     assert first["changes"][0]["what"] == "branch: denoiser_strength 1 to 0.5"
     assert read_source(tmp_path / "run-branch").branched_from == (folder, 1)
     assert list(dock.controller.session.summaries) == [1, 2, 3]
+    beside = lambda: dock._view.plots._beside  # noqa: E731
+    wait_until(lambda: beside().name == "run")
+    assert list(beside().summaries) == list(beside().history) == [1, 2, 3]
+    dock.pages.turn_to(WATCH)
+    dock._view.plots.tabs.setCurrentIndex(1)
+    picture(viewer, application, "3_branch_and_parent")
+    # Opened again it has its parent beside it, and another run has not.
+    dock._life.open(folder)
+    assert beside().name == ""
+    dock._life.open(tmp_path / "run-branch")
+    wait_until(lambda: beside().name == "run")
 
 
 def test_a_twin_runs_beside_its_run(dock, viewer, application, wait_until, job, tmp_path) -> None:

@@ -88,6 +88,11 @@ class PlotsFeed:
             other.events[field].connect(self._show_beside)
         self._show_beside()
 
+    def stand_alone(self) -> None:
+        """Show no other run any more."""
+        self._leave_other()
+        self._panel.show_beside(Beside())
+
     def end(self) -> None:
         """Hear no more of the sessions."""
         self._leave_other()
@@ -119,8 +124,7 @@ class PlotsFeed:
         if self._curves and not known:  # a run from the start
             self._asked = None
             self._comparing = None  # maps that are gone
-            self._leave_other()
-            self._panel.show_beside(Beside())
+            self.stand_alone()
         self._cutoffs = {n: shell for n, shell in self._cutoffs.items() if n in known}
         self._touched = {n: found for n, found in self._touched.items() if n in known}
 

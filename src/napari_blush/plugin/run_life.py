@@ -15,6 +15,8 @@ from napari_blush.plugin.layer_looks import TAG
 from napari_blush.plugin.loading import run_in_background
 from napari_blush.plugin.run_phase import RunPhase, is_busy
 from napari_blush.refine.going_on import FIXED_IN_A_BRANCH
+from napari_blush.refine.kept_run import RunReopened
+from napari_blush.refine.reopening import reopened
 from napari_blush.session import RefinementSession, RunStatus
 
 _FINAL = "run_class001.mrc"
@@ -86,6 +88,7 @@ class RunLife:
         self._dock.fill(job)
         self._dock.begin(replace(job, resume=True))  # its layers may be here, and stay in view
         self._dock.controller.open(folder)
+        self._show_parent(read_source(folder).branched_from)
 
     def began(self, job: JobDescription) -> None:
         """Know the folder of a run that was started."""
@@ -93,6 +96,8 @@ class RunLife:
         if job.branch_from is not None:
             folder, iteration = job.branch_from
             self._dock.offer.show_origin(f"Went on from iteration {iteration} of {folder.name}.")
+            if self._dock.original is None:  # the run of a twin is drawn as it goes on
+                self._show_parent(job.branch_from)
         self.refresh()
 
     def entered(self, job: JobDescription) -> JobDescription:
@@ -235,6 +240,24 @@ class RunLife:
         if status is RunStatus.FINISHED and self._session.result is None and folder is not None:
             self._show_final(folder)
         self._dock.later(self.refresh)
+
+    def _show_parent(self, branched_from: tuple[Path, int] | None) -> None:
+        """Draw the run that this one branched from beside it, as its folder has it."""
+        if branched_from is None or not (branched_from[0] / SETTINGS_NAME).is_file():
+            return
+        parent, branch = branched_from[0], self.folder
+
+        def steps() -> Generator[None, None, RunReopened]:
+            yield
+            return reopened(parent)
+
+        def show(kept: RunReopened) -> None:
+            if self.folder == branch:
+                session = RefinementSession()
+                session.apply(kept)
+                self._dock.compare_with(parent.name, session)
+
+        run_in_background(steps, show, self._dock.say)
 
     def _show_final(self, folder: Path) -> None:
         """Show the final map of a run that did not end here."""

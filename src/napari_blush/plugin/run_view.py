@@ -105,6 +105,7 @@ class RunView:
             self.layers.close()
             if not job.resume:
                 self.layers.hide()
+        self._feed.stand_alone()
         self._job, self._n_told = job, 0
         looks = self._dock.looks
         looks.compare.setChecked(False)

@@ -43,6 +43,13 @@ _NOTHING_GOES_ON = (
     "No run is going on. One that is kept can be gone on with in another way, from any of its "
     "iterations:"
 )
+_AFTER_A_RUN = {
+    RunPhase.FINISHED: "For another run choose another folder.",
+    RunPhase.CANCELLED: "For another run choose another folder.",
+    RunPhase.FAILED: "",
+}
+"""What is said of a folder that holds the run which has just been seen."""
+
 _WIDTH = 352
 _MARGIN = 5
 _ENGINE = ["run_controller", "run_view", "run_life"]
@@ -250,8 +257,6 @@ class RefineWidget(QWidget):
         self._view = view.RunView(self, self._viewer, self.controller.session)
         is_twin = self._first_job is not None
         self._life = life.RunLife(self, self._viewer, watches_layers=not is_twin)
-        if self.original is not None:
-            self._compare(self.original)
         self.controller.phase_changed.connect(self._at_phase)
         self.form.add_check("symmetry", view.RunView.problem_of_symmetry)
         self._weights = run_in_background(
@@ -262,6 +267,8 @@ class RefineWidget(QWidget):
         if self._first_job is not None:
             self._life.enter_branch(self._first_job)
             self.press("start")
+            if self.original is not None:
+                self._compare(self.original)
         elif self._to_take_up is not None:
             self.take_up(self._to_take_up)
 
@@ -317,10 +324,11 @@ class RefineWidget(QWidget):
         for title in (WATCH, STEER):
             self.pages.open(title, has_run, _NO_RUN)
         waiting = "" if busy else problem or self._said
+        if problem and problem == self.inputs.problem_of_folder():
+            waiting = _AFTER_A_RUN.get(self._phase, problem)
         if self._phase is RunPhase.FAILED:
-            # What went wrong is not to be looked for; that the run is there needs no saying.
-            said = "" if problem == self.inputs.problem_of_folder() else problem
-            waiting = " ".join([*self.controller.session.last_words, said]).strip()
+            # What went wrong is not to be looked for.
+            waiting = " ".join([*self.controller.session.last_words, waiting]).strip()
         self.controls.show_phase(self._phase, can_start=not problem, detail=waiting)
         if self._view is not None and not busy:
             self._view.show_device(self.form.editors["device"].value())
