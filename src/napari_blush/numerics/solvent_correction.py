@@ -101,6 +101,7 @@ def solvent_corrected_fsc_steps(
     """Do what ``solvent_corrected_fsc`` does, with the fraction done before each draw."""
     if n_draws < 1:
         raise SettingsError(f"n_draws is {n_draws}; wanted at least 1: ask for one draw or more.")
+    yield 0.0
     unmasked = fourier_shell_correlation(half1, half2)
     yield 0.5 / (n_draws + 1)
     masked = fourier_shell_correlation(half1 * mask, half2 * mask)
@@ -113,8 +114,11 @@ def solvent_corrected_fsc_steps(
     first = 1 + int(below[0])
     drawn = []
     for number in range(n_draws):
-        yield (number + 1) / (n_draws + 1)
-        halves = [randomize_phases(half, first, generator) * mask for half in (half1, half2)]
+        halves = []
+        for place, half in enumerate((half1, half2)):
+            yield (1 + number + place / 3) / (n_draws + 1)
+            halves.append(randomize_phases(half, first, generator) * mask)
+        yield (1 + number + 2 / 3) / (n_draws + 1)
         drawn.append(fourier_shell_correlation(*halves))
     draws = torch.stack(drawn)
     random = draws.mean(dim=0)

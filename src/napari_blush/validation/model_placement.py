@@ -6,6 +6,7 @@ being brought to unit power first, so that neither B-factors nor sharpening matt
 
 from collections.abc import Generator
 from dataclasses import dataclass
+from math import ceil
 
 import torch
 from jaxtyping import Complex, Float
@@ -20,6 +21,10 @@ from napari_blush.validation.model_density import PlacedModel
 _MAGNIFICATIONS = torch.linspace(0.95, 1.05, 11, dtype=torch.float64)
 _MIRRORS = ((0,), (1,), (2,), (0, 1, 2))
 """Axes turned over; any other mirror image is one of these after a rotation."""
+
+
+_ROOM = 1.15
+"""Grids reach so much beyond the last shell that is looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +96,22 @@ def placement_steps(
     """Do what ``placement`` does, with the fraction done before each comparison."""
     parts = 2 + len(_MAGNIFICATIONS) + len(_MIRRORS)
     yield 0.0
-    n = int(volume.shape[-1])
-    last = min(n // 2, max(4, round(resolution_to_shell(resolution, n, voxel_size))))
-    seen = _phases(rfftn_centered(volume if mask is None else volume * mask), n, last)
+    whole = int(volume.shape[-1])
+    last = min(whole // 2, max(4, round(resolution_to_shell(resolution, whole, voxel_size))))
+    # Nothing beyond `last` is looked at: what is computed at each magnification fits that.
+    n = min(whole, 2 * ceil(_ROOM * last))
+    fine = min(2 * whole, 4 * ceil(_ROOM * last))
+    voxel_size *= whole / n
+
+    def phases_of(given: Tensor) -> Tensor:
+        return _phases(fourier_resize_transform(rfftn_centered(given), whole, n, 3), n, last)
+
+    seen = phases_of(volume if mask is None else volume * mask)
     middle = placed.positions.mean(dim=0)
 
     def model(magnification: float) -> Tensor:
         scaled = middle + magnification * (placed.positions - middle)
-        return _phases(_points(scaled, _weights(placed), n, voxel_size), n, last)
+        return _phases(_points(scaled, _weights(placed), n, fine, voxel_size), n, last)
 
     scores: list[float] = []
     for magnification in _MAGNIFICATIONS:
@@ -112,7 +125,7 @@ def placement_steps(
     mirrored: list[float] = []
     for axes in _MIRRORS:
         yield (2 + len(scores) + len(mirrored)) / parts
-        turned = _phases(rfftn_centered(_mirror(volume, axes)), n, last)
+        turned = phases_of(_mirror(volume, axes))
         mirrored.append(_best(turned, upright, n)[0])
     return Placement(
         correlation=correlation,
@@ -130,13 +143,12 @@ def _weights(placed: PlacedModel) -> Float[Tensor, " m"]:
 
 
 def _points(
-    positions: Tensor, weights: Tensor, n: int, voxel_size: float
+    positions: Tensor, weights: Tensor, n: int, fine: int, voxel_size: float
 ) -> Complex[Tensor, "..."]:
-    """Return the transform of weighted points: shared among eight voxels of a finer grid.
+    """Return the transform of weighted points, shared among eight voxels of a ``fine`` grid.
 
     The sharing damps by ``sinc^2`` along each axis, alike enough within a shell to cancel.
     """
-    fine = 2 * n
     at = positions * fine / (n * voxel_size)
     low = at.floor().long()
     rest = at - low
