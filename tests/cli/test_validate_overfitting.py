@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from napari_blush.cli.main import main
-from napari_blush.cli.validate_angles import likelihood_course
 from napari_blush.cli.validate_overfitting import curve, judged, repeated_settings
 from napari_blush.data_model.optics_group import OpticsGroup
 from napari_blush.data_model.poses import Poses
@@ -24,6 +23,7 @@ from napari_blush.numerics.rotations import random_rotations
 from napari_blush.simulation.exposure import DefocusPlan, draw_exposure
 from napari_blush.simulation.images import simulate_particles
 from napari_blush.simulation.phantoms import random_blobs
+from napari_blush.validation.judged_poses import likelihood_course
 from napari_blush.validation.kept_sections import read_sections
 from napari_blush.validation.lights import Light
 

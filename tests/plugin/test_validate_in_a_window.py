@@ -11,12 +11,17 @@ from napari_blush.cli.validate_files import HalfMapFiles
 from napari_blush.data_model.validation_settings import DenoiserCheckSettings
 from napari_blush.denoiser.network import BlushUNet
 from napari_blush.denoiser.weights import save_denoiser
-from napari_blush.io.mrc import MapFile
+from napari_blush.io.mrc import MapFile, read_map
+from napari_blush.io.run_settings import RunSource
+from napari_blush.io.star import read_particles
 from napari_blush.numerics.filters import low_pass
 from napari_blush.numerics.masks import soft_sphere
 from napari_blush.plugin import show_local_resolution
 from napari_blush.plugin.widgets.validate import ValidateWidget
+from napari_blush.refine.keeping import RunKeeper
+from napari_blush.refine.run_in_folder import RunRequest, opened
 from napari_blush.validation.half_map_checks import half_map_report
+from napari_blush.validation.judged_poses import judged_poses
 from napari_blush.validation.local_resolution import LocalOptions, local_resolution
 from napari_blush.validation.resolution import resolution_report
 
@@ -58,6 +63,38 @@ def over(dock, wait_until, application) -> None:
     application.processEvents()
     wait_until(lambda: not dock.is_busy)
     application.processEvents()
+
+
+def test_poses_of_a_run_folder_are_judged_without_half_maps(
+    viewer, tiny_files, tmp_path, wait_until, application
+) -> None:
+    run_folder = tmp_path / "run"
+    request = RunRequest(
+        read_particles(tiny_files.particles),
+        read_map(tiny_files.reference),
+        run_folder,
+        tiny_files.settings.model_copy(update={"regularizer": "smoothness", "max_iterations": 1}),
+        RunSource(tiny_files.particles, tiny_files.reference),
+    )
+    with opened(request) as (writer, events):
+        keep = RunKeeper(writer)
+        for event in events:
+            keep(event)
+    dock = ValidateWidget(viewer)
+    viewer.window.add_dock_widget(dock, name="Validate", area="right")
+    wait_until(lambda: dock._engine is not None)
+    assert not dock.poses.isEnabled()
+    dock.run.set_value(run_folder)
+    assert dock.poses.isEnabled()
+    assert not dock.resolution.isEnabled()
+    dock.poses.click()
+    over(dock, wait_until, application)
+    for check in judged_poses(run_folder, "C1").section.checks:
+        assert check.value in dock.verdict.text()
+    dock.run.set_value(tmp_path)
+    dock.poses.click()
+    over(dock, wait_until, application)
+    assert "settings.yaml" in dock.jobs.state.text()
 
 
 def test_halves_are_paired_by_name_and_judged(

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from napari_blush.cli.validate_angles import at_last_sampling
 from napari_blush.errors import SettingsError
 from napari_blush.numerics.point_group import symmetry_operators
 from napari_blush.numerics.rotations import euler_to_matrix, random_rotations
 from napari_blush.validation.angular_distribution import trend_check
+from napari_blush.validation.judged_poses import at_last_sampling
 from napari_blush.validation.lights import Light
 from napari_blush.validation.particle_course import (
     ParticleState,

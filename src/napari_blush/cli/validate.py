@@ -7,7 +7,6 @@ named on the page, with the command that would tell.
 from argparse import Namespace
 
 from napari_blush.cli.report import Report
-from napari_blush.cli.validate_angles import judged_poses
 from napari_blush.cli.validate_denoiser import judged_weights
 from napari_blush.cli.validate_files import (
     finish,
@@ -23,6 +22,7 @@ from napari_blush.data_model.validation_settings import DenoiserCheckSettings, V
 from napari_blush.io.atoms import read_atoms
 from napari_blush.io.mrc import MapFile, write_map
 from napari_blush.validation.directional import directional_report_steps
+from napari_blush.validation.judged_poses import judged_poses
 from napari_blush.validation.kept_sections import read_sections
 from napari_blush.validation.local_resolution import LocalOptions
 from napari_blush.validation.model_report import model_report_steps

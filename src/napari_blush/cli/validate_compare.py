@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from napari_blush.cli.report import Report
-from napari_blush.cli.validate_angles import posed_table
 from napari_blush.cli.validate_files import check_alike, finish, make_folder, read_mask
 from napari_blush.conventions import Volume
 from napari_blush.data_model.validation_settings import ComparisonSettings
@@ -18,6 +17,7 @@ from napari_blush.io.mrc import MapFile, read_map
 from napari_blush.numerics.masks import soft_mask_from_volume
 from napari_blush.numerics.point_group import symmetry_operators
 from napari_blush.numerics.rotations import euler_to_matrix
+from napari_blush.validation.judged_poses import posed_table
 from napari_blush.validation.model_density import model_density, placed_model
 from napari_blush.validation.run_comparison import Refined, compare_runs
 from napari_blush.validation.run_comparison_page import comparison_sections, picture_of

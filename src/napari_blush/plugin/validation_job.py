@@ -25,6 +25,7 @@ from napari_blush.errors import RunFolderError, SettingsError
 from napari_blush.io.atomic import write_bytes
 from napari_blush.io.atoms import read_atoms
 from napari_blush.io.mrc import MapFile
+from napari_blush.io.run_settings import read_settings
 from napari_blush.numerics.devices import chosen_device
 from napari_blush.plugin.layers import as_array
 from napari_blush.regularization.spectral_trailing import cutoff_shell
@@ -33,6 +34,7 @@ from napari_blush.validation.denoiser_checks import stability_section
 from napari_blush.validation.denoiser_twins import denoiser_twins_steps
 from napari_blush.validation.directional import directional_report_steps
 from napari_blush.validation.half_map_checks import HalfMapReport, half_map_report_steps
+from napari_blush.validation.judged_poses import judged_poses
 from napari_blush.validation.lights import Check
 from napari_blush.validation.local_resolution import (
     LocalOptions,
@@ -346,6 +348,13 @@ def _blocks(
             share = step.done / max(step.total, 1)
             at = f"denoiser, block {step.done} of {step.total}"
             yield Step(begin + (end - begin) * share, "FSC" if share == 1 else at)
+
+
+def poses_steps(folder: Path) -> Generator[Step, None, Finding]:
+    """Judge the views and poses of a run folder; its point group is that of its settings."""
+    yield Step(0.1, "poses")
+    symmetry = read_settings(folder).symmetry
+    return Finding(judged_poses(folder, symmetry).section)
 
 
 def usable_weights() -> list[KnownWeights]:

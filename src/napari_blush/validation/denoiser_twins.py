@@ -78,14 +78,16 @@ def denoiser_twins_steps(
     Yields
     ------
     DenoiseProgress
-        Over all four maps, then 1 of 1 before each comparison; closing the generator stops within
+        0 of 1 before phases are randomized, then over all four maps, then 1 of 1 before each
+        comparison; closing the generator stops within
         one batch of blocks.
 
     Returns
     -------
     DenoiserTwins
     """
-    twins, beyond = phase_randomized_twins(halves, voxel_size, randomize_at, seed)
+    randomized = phase_randomized_twins_steps(halves, voxel_size, randomize_at, seed)
+    twins, beyond = yield from randomized
     maps, options = [*halves, *twins], DenoiseOptions(mask=mask)
     denoised = []
     for number, volume in enumerate(maps):
@@ -108,10 +110,21 @@ def phase_randomized_twins(
     halves: tuple[Volume, Volume], voxel_size: float, randomize_at: float | None, seed: int
 ) -> tuple[tuple[Volume, Volume], float]:
     """Return half-maps with phases randomized apart, and from which resolution on (angstrom)."""
+    return result_of(phase_randomized_twins_steps(halves, voxel_size, randomize_at, seed))
+
+
+def phase_randomized_twins_steps(
+    halves: tuple[Volume, Volume], voxel_size: float, randomize_at: float | None, seed: int
+) -> Generator[DenoiseProgress, None, tuple[tuple[Volume, Volume], float]]:
+    """Do what ``phase_randomized_twins`` does, with a pause before each map."""
+    yield DenoiseProgress(0, 1)
     beyond = randomize_at or suggested_randomization(fourier_shell_correlation(*halves), voxel_size)
     from_shell = _shell(beyond, halves[0], voxel_size)
     generator = torch.Generator().manual_seed(seed)
-    first, second = (randomize_phases(half, from_shell, generator) for half in halves)
+    yield DenoiseProgress(0, 1)
+    first = randomize_phases(halves[0], from_shell, generator)
+    yield DenoiseProgress(0, 1)
+    second = randomize_phases(halves[1], from_shell, generator)
     return (first, second), beyond
 
 

@@ -160,10 +160,12 @@ def _solvent(
 ) -> Generator[float, None, tuple[Spectrum | None, Check | None]]:
     """Correlate the halves where there should be nothing, at the resolution they claim."""
     far = _far_from(report.mask, _SOLVENT_EDGE / report.voxel_size)
-    outside = yield from within(far, 0.0, 0.8)
+    outside = yield from within(far, 0.0, 0.7)
     if float(outside.mean()) < _LEAST_SOLVENT:
         return None, None
+    yield 0.7
     fsc = fourier_shell_correlation(half1 * outside, half2 * outside)
+    yield 0.9
     n_shells = len(fsc)
     # Coarse shells hold what is common by right: joined low resolution, micelle, rings.
     last = resolution_shell(report.fsc.corrected, FSC_GOLD_STANDARD)

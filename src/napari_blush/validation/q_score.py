@@ -119,8 +119,10 @@ def atom_q_scores_steps(
     volume: Volume, positions: Float[Tensor, "m 3"], voxel_size: float
 ) -> Generator[float, None, Float[Tensor, " m"]]:
     """Do what ``atom_q_scores`` does, with the fraction done after some hundred atoms each."""
-    yield 0.0
-    spline = ndimage.spline_filter(volume.double().cpu().numpy(), order=3, mode="grid-wrap")
+    spline = volume.double().cpu().numpy()
+    for axis in range(3):
+        yield 0.0
+        spline = ndimage.spline_filter1d(spline, order=3, axis=axis, mode="grid-wrap")
     directions = even_directions(_DIRECTIONS)
     reach = _reach(positions, directions)
     found = []

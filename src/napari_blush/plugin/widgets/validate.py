@@ -69,6 +69,7 @@ class ValidateWidget(QWidget):
         self.half2 = LayerChoice(viewer.layers, is_map)
         self.mask_layer = LayerChoice(viewer.layers, is_map, nothing="automatic")
         self.model = PathField(Wanted.FILE, MODELS, parent=self)
+        self.run = PathField(Wanted.FOLDER, parent=self)
         self.weights = WeightsChoice(self)
         self._make_buttons()
         self.jobs = JobBar(lambda step: (step.fraction, step.words), self)
@@ -118,6 +119,13 @@ class ValidateWidget(QWidget):
         path = self.model.value()
         if path is not None:
             self.judge("against_model", path)
+
+    def press_poses(self) -> None:
+        """Judge the poses of the run folder that is entered; half-maps are not needed."""
+        folder = self.run.value()
+        if folder is not None and self._engine is not None:
+            steps = partial(self._engine.poses_steps, folder)
+            self.jobs.start(steps, self._show_section, "Reading poses…")
 
     def press_report(self) -> None:
         """Ask where, and write one page of all judgments."""
@@ -202,12 +210,15 @@ class ValidateWidget(QWidget):
             self.dust.setValue(_DUST_VOXELS * voxel)
         return self._job
 
-    def _show(self, layers: ValidationLayers, finding: Any) -> None:
+    def _show_section(self, finding: Any) -> None:
         section = finding.section
         self.jobs.say("")
         self.verdict.show_checks(section.title, section.checks, section.notes)
+        self.plot.setVisible(finding.curves is not None)
+
+    def _show(self, layers: ValidationLayers, finding: Any) -> None:
+        self._show_section(finding)
         curves = finding.curves
-        self.plot.setVisible(curves is not None)
         if curves is not None:
             self.plot.show_curves(
                 curves.curves,
@@ -234,6 +245,7 @@ class ValidateWidget(QWidget):
         self.local = QPushButton("Local resolution")
         self.directional = QPushButton("Directional FSC")
         self.against_model = QPushButton("Map against model")
+        self.poses = QPushButton("Views and poses")
         self.report = QPushButton("Report…")
 
     def _lay_out(self) -> None:
@@ -246,6 +258,7 @@ class ValidateWidget(QWidget):
             ("Half 2", self.half2, "The other half-map, refined apart"),
             ("Mask", self.mask_layer, "In [0, 1]; automatic: drawn around the map"),
             ("Atomic model", self.model, "PDB or mmCIF, fitted in the map; for two of the buttons"),
+            ("Run folder", self.run, "Of a refinement; for views and poses"),
             ("Weights", self.weights, "Of the denoiser; for phase randomization and steadiness"),
         ]
         for row, (text, widget, tip) in enumerate(rows):
@@ -284,6 +297,7 @@ class ValidateWidget(QWidget):
             self.local: "Resolution at every place, and a surface coloured by it",
             self.directional: "Whether the resolution is the same along all directions",
             self.against_model: "Whether an atomic model confirms the map",
+            self.poses: "From where the particle was seen, and how sure its poses are",
             self.report: "All of it on one page; what was not looked at yet is looked at first",
         }
 
@@ -296,11 +310,13 @@ class ValidateWidget(QWidget):
         self.local.clicked.connect(lambda: self.judge("local"))
         self.directional.clicked.connect(lambda: self.judge("directional"))
         self.against_model.clicked.connect(lambda: self.press_model())
+        self.poses.clicked.connect(lambda: self.press_poses())
         self.report.clicked.connect(lambda: self.press_report())
         self.half1.changed.connect(self._choose_pair)
         for choice in (self.half1, self.half2):
             choice.changed.connect(self._refresh)
-        self.model.changed.connect(self._refresh)
+        for field in (self.model, self.run):
+            field.changed.connect(self._refresh)
         self.jobs.changed.connect(self._refresh)
         self._soon.timeout.connect(lambda: self.redraw_surface())
         self.contour.changed.connect(lambda: self._soon.start())
@@ -336,12 +352,13 @@ class ValidateWidget(QWidget):
         self.judge(what)
 
     def _refresh(self) -> None:
-        is_ready = self._engine is not None and not self.is_busy
-        is_ready = is_ready and None not in (self.half1.layer(), self.half2.layer())
+        is_free = self._engine is not None and not self.is_busy
+        is_ready = is_free and None not in (self.half1.layer(), self.half2.layer())
         for button in self._tips():
             button.setEnabled(is_ready)
         has_model = self.model.value() is not None and not self.model.problem()
         self.against_model.setEnabled(is_ready and has_model)
+        self.poses.setEnabled(is_free and self.run.value() is not None and not self.run.problem())
         self._surface_page.setVisible(self._local is not None)
         self._surface_page.setEnabled(not self.is_busy)
 
