@@ -215,11 +215,8 @@ def begin(journey: Journey) -> None:
     sample.close()
     sample.actions()[0].trigger()
     dock.inputs.fields["output"].set_value(Path("run001"))
-    # What the dock shows names no folder of this computer.
     Path("sample_data").symlink_to(dock.inputs.fields["particles"].value().parent.resolve())
-    for name in ("particles", "reference", "mask"):
-        field = dock.inputs.fields[name]
-        field.set_value(Path("sample_data") / field.value().name)
+    show_short_paths(dock)
     journey.picture("03_ready")
     dock.form.set_value(dock.form.value().model_copy(update=COARSE))
     journey.wait(dock.controls.buttons["start"].isEnabled)
@@ -306,7 +303,15 @@ def branch(journey: Journey) -> None:
     journey.turn_to("Steer")
     dock.offer.iteration.setValue(2)
     dock.offer.branch.click()
+    show_short_paths(dock)
     journey.picture("14_branch")
+
+
+def show_short_paths(dock: Any) -> None:
+    """Enter the files as they lie beside the run: no picture names a folder of this computer."""
+    for name in ("particles", "reference", "mask"):
+        field = dock.inputs.fields[name]
+        field.set_value(Path("sample_data") / field.value().name)
 
 
 def reopen(output: Path, theme: str) -> None:

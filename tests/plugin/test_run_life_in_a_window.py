@@ -376,7 +376,7 @@ def test_the_copied_line_runs_in_a_shell_and_is_followed(
 def test_everything_can_be_steered_and_waits_in_sight(
     dock, viewer, application, wait_until, job
 ) -> None:
-    dock.fill(replace(job, settings=job.settings.model_copy(update={"max_iterations": 3})))
+    dock.fill(replace(job, settings=job.settings.model_copy(update={"max_iterations": 9})))
     dock.controls.buttons["start"].click()
     dock.controller.pause()
     wait_until(lambda: dock.controller.phase is RunPhase.PAUSED)
@@ -405,6 +405,19 @@ def test_everything_can_be_steered_and_waits_in_sight(
     changed = dock.controller.session.summaries[2].changed
     assert changed[0] == "denoiser_strength 1 to 0.7, trailing_shells 2 to 1"
     assert len(changed) == 5
+    wait_until(lambda: dock.controller.phase is RunPhase.PAUSED)
+    dock.steer({"regularizer": "smoothness", "tau2_fudge": 1.5})
+    dock.controls.buttons["step"].click()
+    wait_until(lambda: len(dock.controller.session.summaries) == 3, 60)
+    assert dock.controller.session.last_result.denoised_maps is None
+    wait_until(lambda: dock.controller.phase is RunPhase.PAUSED)
+    history = [[one["what"] for one in line["changes"]] for line in read_history(job.output)]
+    assert history[0] == []
+    assert history[1][0] == "denoiser_strength 1 to 0.7, trailing_shells 2 to 1"
+    assert len(history[1]) == 5
+    assert len(history[2]) == 1
+    for words in ("regularizer blush to smoothness", "tau2_fudge 1 to 1.5"):
+        assert words in history[2][0]
     dock.controls.buttons["cancel"].click()
     wait_until(lambda: dock.controller.phase is RunPhase.CANCELLED)
 
