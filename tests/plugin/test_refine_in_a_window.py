@@ -24,6 +24,9 @@ from napari_blush.plugin.widgets.steering_panel import READ_ONCE
 from napari_blush.refine.changes import AT_THE_START_ONLY
 
 SAMPLE = Path(__file__).parents[2] / "sample_data"
+LINE_MARGIN = 2
+"""Pixels that a line to type in leaves empty at each end."""
+
 PICTURES = os.environ.get("NAPARI_BLUSH_PICTURES")
 """Folder to leave screenshots in, to be looked at."""
 
@@ -128,6 +131,9 @@ def test_a_whole_run(filled, viewer, application, wait_until, tmp_path) -> None:
     assert read_settings(run) == dock.job().settings
     assert phases[0] is RunPhase.STARTING
     assert dock._view.plots.isVisibleTo(dock)
+    number = dock._view.plots.iteration.lineEdit()
+    room = number.contentsRect().width() - 2 * LINE_MARGIN
+    assert number.fontMetrics().horizontalAdvance("it. 100") <= room
     found = {arguments["metadata"][TAG]["role"]: data for data, arguments, _ in read_runs(str(run))}
     assert np.array_equal(found["final"], board.layer("final").data)
     assert np.array_equal(found["reference"], board.layer("reference").data)

@@ -31,7 +31,7 @@ from napari_blush.plugin.plots.redraw import Redraw
 from napari_blush.plugin.touched import TouchedByDenoiser
 from napari_blush.session import IterationSummary
 
-_BOX = 74
+_BOX = 108
 """Width in pixels of the box with the iteration: napari's style makes it wide."""
 
 
@@ -216,7 +216,7 @@ class PlotsPanel(QWidget):
         self.iteration.setPrefix("it. ")
         self.iteration.setEnabled(False)
         self.iteration.setKeyboardTracking(False)
-        self.iteration.setMaximumWidth(_BOX)
+        self.iteration.setFixedWidth(_BOX)
         self.iteration.valueChanged.connect(self.iteration_chosen)
         self.saver = QToolButton()
         style = self.style()
