@@ -128,6 +128,7 @@ def test_settings_of_a_run_folder_are_read(tmp_path: Path) -> None:
     [
         ("cuont: 5", "sets 'cuont', which is unknown; did you mean 'count'?"),
         ("count: 50", "count was given 50; wanted a whole number from 1 to 9"),
+        ("width_angstrom: .inf", "width_angstrom was given inf; wanted a number above 0"),
         ("- 1\n- 2", "holds no settings"),
         ("a: [", "cannot be read"),
     ],

@@ -11,7 +11,7 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 class Settings(BaseModel):
     """Frozen, closed base of all settings."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class RefinementSettings(Settings):
