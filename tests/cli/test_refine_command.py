@@ -55,6 +55,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(inputs: Path, output: Path, *options: str) -> list[str]:
     files = [inputs / "p.star", "--reference", inputs / "start.mrc", "--output", output]
     basics = "--particle-diameter 90 --initial-low-pass 30 --healpix-order 1 --device cpu --seed 5"
+    basics += " --denoise-from none"
     return ["refine", *map(str, files), *basics.split(), *options]
 
 
@@ -157,7 +158,7 @@ def test_blush_leaves_its_maps_and_its_weights_in_the_folder(
     inputs: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "run"
-    options = ["--denoise-from", "none", "--denoiser", str(weights)]
+    options = ["--denoiser", str(weights)]
     assert main(command(inputs, output, *options, "--max-iterations", "1")) == 0
     said = capsys.readouterr().out
     assert "denoised with random 1 (sha256 " in said
@@ -179,7 +180,7 @@ def test_blush_leaves_its_maps_and_its_weights_in_the_folder(
 def test_blush_without_trailing_is_called_unsafe(
     inputs: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--denoise-from", "none", "--denoiser", str(weights), "--no-spectral-trailing"]
+    options = ["--denoiser", str(weights), "--no-spectral-trailing"]
     assert main(command(inputs, tmp_path / "run", *options, "--max-iterations", "1")) == 0
     assert "trailing is off, which is unsafe" in capsys.readouterr().out
 

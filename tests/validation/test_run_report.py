@@ -129,6 +129,19 @@ def test_the_methods_follow_the_settings_and_cite(folder) -> None:
     assert any("10.1038/s41592-024-02304-8" in work.address for work in cited)
 
 
+def test_the_methods_say_from_where_on_maps_were_denoised(folder) -> None:
+    assert "After each iteration that reached at least 15 Å both" in methods(read_run(folder))[0]
+    lines = [line(number, 30.0, cutoff_shell=None) for number in (1, 2)]
+    (folder / "history.json").write_text("\n".join(map(json.dumps, lines)))
+    paragraph, _ = methods(read_run(folder))
+    assert "never agreed to 15 Å" in paragraph
+    assert "were denoised by a network" not in paragraph
+    content = yaml.safe_load((folder / "settings.yaml").read_text())
+    content["settings"]["denoise_from"] = None
+    (folder / "settings.yaml").write_text(yaml.safe_dump(content))
+    assert "After each iteration both half-maps were denoised" in methods(read_run(folder))[0]
+
+
 def test_without_a_denoiser_none_is_spoken_of(folder) -> None:
     content = yaml.safe_load((folder / "settings.yaml").read_text())
     content["settings"].update(regularizer="smoothness", solvent_corrected_fsc=False)

@@ -148,7 +148,8 @@ def _references(run: RunFacts, blush: str) -> str:
     )
     when = "After each iteration"
     if settings.denoise_from is not None:
-        if all(line.get("denoiser_nyquist_shell") is None for line in run.history):
+        marks = ("cutoff_shell", "denoiser_nyquist_shell")
+        if all(line.get(mark) is None for line in run.history for mark in marks):
             return (
                 f"References were Wiener-filtered maps (T = {settings.tau2_fudge:g}): the "
                 f"half-maps never agreed to {settings.denoise_from:g} Å, from where on they would "
